@@ -1,0 +1,35 @@
+# One command each; `make` lists them. ARGS goes to the tool: make test ARGS="-k knn -x"
+PYTHON ?= python3
+BIN := .venv/bin
+SPHINX := $(BIN)/python -m sphinx -W --keep-going -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup engines test demo lint docs clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+setup: ## create .venv with everything in it; nothing to do when nothing changed
+	@$(PYTHON) scripts/setup_env.py
+
+engines: ## build torch-scatter and torch-cluster again if they are missing
+	@$(PYTHON) scripts/setup_env.py --force
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: setup ## train the hyperbolic and Euclidean twins on embedded data (minutes)
+	$(BIN)/python benchmarks/demo.py $(ARGS)
+
+lint: setup ## check style and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+docs: setup ## build docs/build/html and run the examples in the pages
+	$(SPHINX) -b html docs/source docs/build/html
+	$(SPHINX) -b doctest docs/source docs/build/doctest
+
+clean: ## remove what was built, but not .venv
+	rm -rf build dist docs/build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,100 @@
+"""How stored point clouds reach a network: augmentation, and PyG's form of a batch."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from _cli import real
+from torch import Generator, Tensor
+
+
+def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of the augmentation."""
+    group = parser.add_argument_group("augmentation (training only)")
+    group.add_argument(
+        "--scale-low",
+        type=real(0, open_low=True),
+        default=0.67,
+        help="smallest random factor, drawn per axis",
+    )
+    group.add_argument(
+        "--scale-high",
+        type=real(0, open_low=True),
+        default=1.5,
+        help="largest random factor, drawn per axis",
+    )
+    group.add_argument(
+        "--shift", type=real(0), default=0.2, help="largest random shift of the cloud, per axis"
+    )
+    group.add_argument(
+        "--jitter",
+        type=real(0),
+        default=0.01,
+        help="standard deviation of the noise on every coordinate, cut at 5 of them",
+    )
+    group.add_argument(
+        "--rotate", default="none", choices=["none", "z", "y"], help="random rotation about an axis"
+    )
+    group.add_argument(
+        "--subsample",
+        default="random",
+        choices=["random", "first"],
+        help="which --num-points of the kept points an epoch sees; "
+        "evaluation always takes the first",
+    )
+
+
+class CloudView:
+    """How a batch of stored clouds becomes what the network sees.
+
+    Args:
+        config (dict): The augmentation flags and `num_points`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.num_points: int = config["num_points"]
+        self.scale = (config["scale_low"], config["scale_high"])
+        self.shift: float = config["shift"]
+        self.jitter: float = config["jitter"]
+        self.rotate: str = config["rotate"]
+        self.random_subset: bool = config["subsample"] == "random"
+
+    def plain(self, x: Tensor) -> Tensor:
+        """The first points of every cloud, `[B, num_points, 3]`."""
+        return x[:, : self.num_points]
+
+    def augmented(self, x: Tensor, generator: Generator) -> Tensor:
+        """Random points, rotated, scaled, shifted and jittered, `[B, num_points, 3]`."""
+
+        def uniform(*size: int) -> Tensor:
+            return torch.rand(*size, generator=generator, device=x.device)
+
+        if self.random_subset and self.num_points < x.size(1):
+            chosen = uniform(x.size(0), x.size(1)).topk(self.num_points).indices  # [B, num_points]
+            x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 3))
+        x = self.plain(x)
+        if self.rotate != "none":
+            x = x @ rotations(2 * torch.pi * uniform(x.size(0)), self.rotate)
+        low, high = self.scale
+        x = x * (low + (high - low) * uniform(x.size(0), 1, 3))
+        x = x + self.shift * (2 * uniform(x.size(0), 1, 3) - 1)
+        if self.jitter > 0:
+            noise = torch.randn(x.shape, generator=generator, device=x.device).clamp(-5, 5)
+            x = x + self.jitter * noise
+        return x
+
+
+def rotations(angle: Tensor, axis: str) -> Tensor:
+    """Rotation matrices `[B, 3, 3]` about the z or the y axis."""
+    i, j = (0, 1) if axis == "z" else (2, 0)
+    matrix = torch.eye(3, device=angle.device).repeat(angle.numel(), 1, 1)
+    matrix[:, i, i] = matrix[:, j, j] = angle.cos()
+    matrix[:, i, j], matrix[:, j, i] = -angle.sin(), angle.sin()
+    return matrix
+
+
+def as_nodes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """PyG's form of a batch of clouds `[B, P, 3]`: `pos` `[B * P, 3]` and `batch` `[B * P]`."""
+    batch = torch.arange(x.size(0), device=x.device).repeat_interleave(x.size(1))
+    return x.reshape(-1, 3), batch

@@ -1,0 +1,51 @@
+"""Loss, overall accuracy and class-mean accuracy of one pass, summed over all processes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+
+class Score:
+    """Accumulates predictions; reading it combines the processes of a distributed run.
+
+    Args:
+        num_classes (int): Number of classes.
+        device (torch.device): Where predictions live.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        self.loss = MeanMetric(nan_strategy="disable").to(device)  # a nan must show
+        self.sums = torch.zeros(3, device=device)  # loss, right, samples of this process
+        self.metrics = MetricCollection(
+            {
+                "oa": MulticlassAccuracy(num_classes, average="micro"),
+                "macc": MulticlassAccuracy(num_classes, average="macro"),
+                "confusion": MulticlassConfusionMatrix(num_classes),
+            }
+        ).to(device)
+
+    @torch.no_grad()
+    def update(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
+        """Adds a batch; `loss` is the mean over it."""
+        self.loss.update(loss.detach().expand(y.shape))  # "disable" would ignore a weight
+        self.metrics.update(logits.detach(), y)
+        right = (logits.argmax(1) == y).sum()
+        self.sums += torch.stack([loss.detach() * y.numel(), right, right.new_tensor(y.numel())])
+
+    def running(self) -> tuple[float, float]:
+        """Loss and accuracy so far, of this process alone (no communication)."""
+        loss, right, samples = self.sums.tolist()
+        return loss / samples, right / samples
+
+    def compute(self) -> dict[str, Any]:
+        """`loss`, `oa`, `macc` as floats and `confusion` as a nested list (rows: true class)."""
+        values = self.metrics.compute()
+        return {
+            "loss": float(self.loss.compute()),
+            "oa": float(values["oa"]),
+            "macc": float(values["macc"]),
+            "confusion": values["confusion"].tolist(),
+        }

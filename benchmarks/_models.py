@@ -1,0 +1,105 @@
+"""The one place where a manifold's name on the command line becomes an object."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from _cli import integer, integers, real
+from torch import nn
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+
+MANIFOLDS = ("poincare", "lorentz", "euclidean")
+
+
+def add_manifold_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that choose the space."""
+    group = parser.add_argument_group("space")
+    group.add_argument(
+        "--manifold",
+        default="poincare",
+        choices=MANIFOLDS,
+        help="space the points live in; euclidean is the twin of equal size",
+    )
+    group.add_argument(
+        "--curvature",
+        type=real(0, open_low=True),
+        default=1.0,
+        metavar="C",
+        help="the space has curvature -C (no meaning for euclidean)",
+    )
+    group.add_argument("--learnable-curvature", action="store_true", help="train C as well")
+
+
+def add_dgcnn_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that size the point-cloud network."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--k",
+        type=integer(1),
+        default=20,
+        help="neighbours of a point in every layer",
+    )
+    group.add_argument(
+        "--hidden-channels",
+        type=integers,
+        default=(32, 32, 64, 96),
+        metavar="F,F,..",
+        help="channels of the edge convolutions",
+    )
+    group.add_argument(
+        "--emb-channels", type=integer(1), default=128, help="channels of the embedding of a cloud"
+    )
+    group.add_argument(
+        "--head-channels",
+        type=integer(1),
+        help="channels of the classifier's hidden layer (default: the model's own)",
+    )
+    group.add_argument(
+        "--dropout", type=real(0, 1), help="in the classifier (default: the model's)"
+    )
+    group.add_argument(
+        "--aggr",
+        default="max",
+        choices=["max", "mean", "sum"],
+        help="aggregation over the neighbours, in the tangent space",
+    )
+
+
+def build_manifold(config: Mapping[str, Any]) -> Manifold:
+    """The manifold named by `manifold`, `curvature` and `learnable_curvature`."""
+    if config["manifold"] == "euclidean":
+        return Euclidean()
+    kind = PoincareBall if config["manifold"] == "poincare" else Lorentz
+    return kind(c=config["curvature"], learnable=config["learnable_curvature"])
+
+
+def build_dgcnn(config: Mapping[str, Any], num_classes: int) -> nn.Module:
+    """The point-cloud classifier of a configuration."""
+    own = {key: config[key] for key in ("head_channels", "dropout") if config[key] is not None}
+    return HyperbolicDGCNN(
+        in_channels=3,
+        out_channels=num_classes,
+        manifold=build_manifold(config),
+        hidden_channels=tuple(config["hidden_channels"]),
+        emb_channels=config["emb_channels"],
+        k=config["k"],
+        aggr=config["aggr"],
+        **own,
+    )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable numbers of a model."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def curvatures(model: nn.Module) -> dict[str, float]:
+    """The curvature of every manifold inside a model, by its place."""
+    found = {}
+    for place, module in model.named_modules():
+        if isinstance(module, PoincareBall | Lorentz):
+            found[place] = torch.as_tensor(module.c).item()
+    return found

@@ -1,0 +1,52 @@
+"""The results file of a run: what it takes to believe a number."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import torch_geometric_hyperbolic
+
+PACKAGES = ("torch", "torch_geometric", "torchmetrics", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those it computes with."""
+    found = {"python": platform.python_version()}
+    found["torch_geometric_hyperbolic"] = torch_geometric_hyperbolic.__version__
+    for package in PACKAGES:
+        found[package] = str(__import__(package).__version__)
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the working tree and whether files differ from it; Nones outside a repository."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words],
+                cwd=Path(__file__).parent,
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
+
+
+def device_state(device: torch.device, processes: int) -> dict[str, Any]:
+    """The kind of hardware a run used."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "type": device.type,
+        "name": name,
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,154 @@
+"""From results files to a Markdown table and pictures."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from _cli import UsageError, one_line
+from _files import write_text
+from _plots import plot_confusion, plot_curves, plot_embedding
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
+
+
+def add_report_command(commands: Any) -> None:
+    """Adds the sub-command `report` to a script's `commands`."""
+    parser = commands.add_parser("report", help="turn results into a table and pictures")
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULTS", help="results files, or folders of them"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for table.md and the pictures",
+    )
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        metavar="FILE",
+        help=f"also write the table between {BEGIN} and {END} of this file",
+    )
+    parser.set_defaults(handler=command_report)
+
+
+def command_report(args: argparse.Namespace) -> None:
+    """The sub-command `report`."""
+    records = load_records(args.results)
+    table = markdown_table(records)
+    if args.readme is not None:
+        fill_readme(args.readme, table)
+    write_text(args.out / "table.md", table)
+    for path in write_pictures(records, args.out):
+        print(f"wrote {path}", file=sys.stderr)
+    print(table, end="")
+
+
+def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Reads results files, and all `*.json` of folders, sorted by data, space and seed."""
+    files = [f for p in paths for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
+    if not files:
+        raise UsageError("RESULTS: no results files found")
+    records = [load_record(file) for file in files]
+    return sorted(records, key=lambda r: (r["data"]["name"], r["config"]["manifold"], r["name"]))
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Reads one results file."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"RESULTS: cannot read {path}: {one_line(error)}") from None
+    if not isinstance(record, dict):
+        record = {}
+    missing = [key for key in NEEDED if key not in record]
+    if missing:
+        raise UsageError(f"RESULTS: {path} is not a results file (no {missing[0]!r})")
+    return record
+
+
+def group_by_seed(records: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Runs that differ in nothing but their seed, together."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        same = {key: value for key, value in record["config"].items() if key != "seed"}
+        key = json.dumps([record["benchmark"], record["data"]["name"], same], sort_keys=True)
+        groups.setdefault(key, []).append(record)
+    return list(groups.values())
+
+
+def percent(values: list[float]) -> str:
+    """Mean, and standard deviation over seeds if there are several."""
+    text = f"{100 * mean(values):.1f}"
+    return f"{text} ± {100 * stdev(values):.1f}" if len(values) > 1 else text
+
+
+def space_name(record: dict[str, Any]) -> str:
+    """Manifold and curvature, in words."""
+    config = record["config"]
+    if config["manifold"] == "euclidean":
+        return "Euclidean"
+    learnt = " at first, learnt" if config["learnable_curvature"] else ""
+    name = {"poincare": "Poincaré ball", "lorentz": "Lorentz"}[config["manifold"]]
+    return f"{name}, c = {config['curvature']:g}{learnt}"
+
+
+def markdown_table(records: list[dict[str, Any]]) -> str:
+    """One row per configuration: last epoch, and the epoch best on the validation split."""
+    rows = [
+        "| data | points | space | parameters | epochs | seeds | OA % | mAcc % | OA % (best val) "
+        "| mAcc % (best val) | s / epoch |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for group in group_by_seed(records):
+        first = group[0]
+        scores = [
+            percent([r["test"][which][key] for r in group]) if which in first["test"] else "-"
+            for which in ("last", "best")
+            for key in ("oa", "macc")
+        ]
+        cells = [
+            first["data"]["name"],
+            str(first["config"].get("num_points", "-")),
+            space_name(first),
+            f"{first['parameters']:,}",
+            str(first["config"]["epochs"]),
+            str(len(group)),
+            *scores,
+            f"{mean(r['timing']['train_seconds_per_epoch'] for r in group):.1f}",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def fill_readme(path: Path, table: str) -> None:
+    """Replaces what stands between the two markers of a Markdown file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--readme: {one_line(error)} (got {path})") from None
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise UsageError(f"--readme: the file lacks the lines {BEGIN} and {END} (got {path})")
+    write_text(path, f"{head}{BEGIN}\n\n{table}\n{END}{tail}")
+
+
+def write_pictures(records: list[dict[str, Any]], out: Path) -> list[Path]:
+    """Draws curves per data set, and confusion matrix and embedding per run."""
+    written = []
+    for name in dict.fromkeys(record["data"]["name"] for record in records):
+        same = [record for record in records if record["data"]["name"] == name]
+        written.append(plot_curves(same, out / f"curves-{name.replace(':', '-')}.png"))
+    for record in records:
+        if "confusion" in record:
+            written.append(plot_confusion(record, out / f"confusion-{record['name']}.png"))
+        if record.get("embedding"):
+            written.append(plot_embedding(record, out / f"embedding-{record['name']}.png"))
+    return written

@@ -1,0 +1,244 @@
+"""The training loop of every benchmark: epochs, evaluation, state that resumes exactly."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from _cli import UsageError
+from _data import Samples
+from _distributed import Process
+from _metrics import Score
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The samples of an experiment.
+
+    Args:
+        train (Samples): Samples to fit.
+        val (Samples): Held out of the training set to choose the best epoch; may be empty.
+        test (Samples): Looked at once, after the last epoch.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples
+
+
+@dataclass(frozen=True)
+class Task:
+    """How samples meet a model; the loop knows nothing else about clouds or images.
+
+    Args:
+        augment (callable): Stored batch and generator to what the network sees in training.
+        view (callable): Stored batch to what the network sees in evaluation.
+        classify (callable): Model and batch to logits `[B, num_classes]`.
+        radii (callable): Model and batch to the mean radius of the points after each layer.
+        embed (callable): Model and batch to one point of `model.manifold` per sample.
+    """
+
+    augment: Callable[[Tensor, Generator], Tensor]
+    view: Callable[[Tensor], Tensor]
+    classify: Callable[[nn.Module, Tensor], Tensor]
+    radii: Callable[[nn.Module, Tensor], dict[str, float]]
+    embed: Callable[[nn.Module, Tensor], Tensor]
+
+
+def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW that decays matrices only, not biases, norms or curvature."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr)
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, name: str, lr: float, steps: int
+) -> LRScheduler:
+    """The course of the learning rate over `steps` batches."""
+    if name == "onecycle":
+        return OneCycleLR(optimizer, lr, total_steps=steps + 1, cycle_momentum=False)
+    if name == "cosine":
+        return CosineAnnealingLR(optimizer, steps)
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def smoothed_loss(logits: Tensor, y: Tensor, config: Mapping[str, Any]) -> Tensor:
+    """Cross-entropy with the configuration's label smoothing."""
+    return cross_entropy(logits, y, label_smoothing=config["label_smoothing"])
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, task: Task, samples: Samples, config: Mapping[str, Any], process: Process
+) -> dict[str, Any]:
+    """Scores a model on some samples, which the processes share out among them."""
+    model.eval()
+    score = Score(len(samples.class_names), process.device)
+    own = samples[slice(process.rank, None, process.world)].to(process.device)
+    size = config["eval_batch_size"]
+    for x, y in zip(own.x.split(size), own.y.split(size), strict=True):
+        logits = task.classify(model, task.view(x))
+        score.update(logits, y, smoothed_loss(logits, y, config))
+    return score.compute()
+
+
+class Trainer:
+    """A model, its optimiser and all randomness of its training.
+
+    Args:
+        model (torch.nn.Module): The network.
+        task (Task): What it learns.
+        data (Splits): From which samples.
+        config (dict): `epochs`, `batch_size`, `eval_batch_size`, `lr`, `schedule`, `weight_decay`,
+            `label_smoothing`, `clip_norm` and `seed` are read.
+        process (Process, optional): This process of the run. (default: the only one, on the CPU)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        data: Splits,
+        config: Mapping[str, Any],
+        process: Process | None = None,
+    ) -> None:
+        self.process = process or Process()
+        self.task, self.config = task, config
+        device, world = self.process.device, self.process.world
+        self.train, self.val = data.train.to(device), data.val.to(device)
+        self.steps = len(data.train) // (config["batch_size"] * world)  # steps of an epoch
+        if self.steps == 0:
+            raise UsageError(
+                f"--batch-size: {world} x {config['batch_size']} exceeds the {len(data.train)} "
+                f"training samples (got {config['batch_size']})"
+            )
+        if config.get("compile"):
+            model.compile()
+        self.network = self.process.wrap(model.to(device))
+        self.model = self.process.unwrap(self.network)
+        self.optimizer = make_optimizer(self.model, config["lr"], config["weight_decay"])
+        total = config["epochs"] * self.steps
+        self.schedule = make_schedule(self.optimizer, config["schedule"], config["lr"], total)
+        # Shuffling is common to all processes, augmentation and dropout are each process's own.
+        own = config["seed"] + 1_000_003 * (self.process.rank + 1)
+        self.shuffle = Generator().manual_seed(config["seed"])
+        self.augment = Generator(device).manual_seed(own)
+        torch.manual_seed(own)
+        self.epoch = 0
+        self.curves: dict[str, list[Any]] = {}
+        self.best: dict[str, Any] | None = None
+
+    def batches(self) -> Iterator[Tensor]:
+        """One epoch's shuffled sample numbers, this process's part of every global batch."""
+        order = torch.randperm(len(self.train), generator=self.shuffle).to(self.process.device)
+        size = self.config["batch_size"] * self.process.world
+        for step in range(self.steps):
+            yield self.process.shard(order[step * size : (step + 1) * size])
+
+    def backward(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Leaves the gradient of one batch in the parameters; returns logits, labels and loss."""
+        batch = self.train[index]
+        logits = self.task.classify(self.network, self.task.augment(batch.x, self.augment))
+        loss = smoothed_loss(logits, batch.y, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        return logits, batch.y, loss
+
+    def train_epoch(self, on_step: Callable[[Score], None]) -> dict[str, Any]:
+        """Fits one epoch; `on_step` is called after every step with the epoch's score so far."""
+        self.network.train()
+        score = Score(len(self.train.class_names), self.process.device)
+        for index in self.batches():
+            logits, y, loss = self.backward(index)
+            if self.config["clip_norm"] > 0:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip_norm"])
+            self.optimizer.step()
+            self.schedule.step()
+            score.update(logits, y, loss)
+            on_step(score)
+        values = score.compute()
+        if not math.isfinite(values["loss"]):
+            raise UsageError(
+                f"--lr: the loss became {values['loss']} in epoch {self.epoch + 1}; "
+                f"try a smaller rate (got {self.config['lr']:g})"
+            )
+        return values
+
+    def evaluate(self, samples: Samples) -> dict[str, Any]:
+        """Score of the model as it is now."""
+        return evaluate(self.model, self.task, samples, self.config, self.process)
+
+    @torch.no_grad()
+    def measure_radii(self) -> dict[str, float]:
+        """Mean radius of the points after each layer, on one evaluation batch."""
+        self.model.eval()
+        source = self.val if len(self.val) else self.train
+        x = self.task.view(source.x[: self.config["eval_batch_size"]])
+        return {place: float(radius) for place, radius in self.task.radii(self.model, x).items()}
+
+    def run_epoch(self, on_step: Callable[[Score], None] = lambda score: None) -> dict[str, Any]:
+        """Trains and validates one epoch, extends the curves and returns their newest entries."""
+        start = perf_counter()
+        rate = self.optimizer.param_groups[0]["lr"]
+        fitted = self.train_epoch(on_step)
+        trained = perf_counter()
+        entry = {"train_loss": fitted["loss"], "train_oa": fitted["oa"], "lr": rate}
+        if len(self.val):
+            held = self.evaluate(self.val)
+            entry |= {"val_loss": held["loss"], "val_oa": held["oa"], "val_macc": held["macc"]}
+        entry["radii"] = self.measure_radii()
+        entry["train_seconds"] = round(trained - start, 3)
+        entry["eval_seconds"] = round(perf_counter() - trained, 3)
+        self.epoch += 1
+        for key, value in entry.items():
+            self.curves.setdefault(key, []).append(value)
+        if len(self.val) and (self.best is None or entry["val_oa"] > self.best["val_oa"]):
+            weights = deepcopy(self.model.state_dict())
+            self.best = {"epoch": self.epoch, "val_oa": entry["val_oa"], "model": weights}
+        return entry
+
+    def random_state(self) -> dict[str, Tensor]:
+        """State of this process's random generators."""
+        state = {
+            "shuffle": self.shuffle.get_state(),
+            "augment": self.augment.get_state(),
+            "torch": torch.get_rng_state(),
+        }
+        if self.process.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.process.device)
+        return state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a later process needs to go on exactly; to be called on every process."""
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": self.process.gather(self.random_state()),
+            "curves": self.curves,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the state of :meth:`state_dict`."""
+        self.epoch, self.curves, self.best = state["epoch"], state["curves"], state["best"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        random = state["random"][self.process.rank]
+        self.shuffle.set_state(random["shuffle"])
+        self.augment.set_state(random["augment"])
+        torch.set_rng_state(random["torch"])
+        if self.process.device.type == "cuda":
+            torch.cuda.set_rng_state(random["cuda"], self.process.device)

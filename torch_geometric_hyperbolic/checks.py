@@ -1,0 +1,92 @@
+"""Checks of arguments: one line that names the argument and its value.
+
+Shapes and dtypes are always checked, they cost nothing. Values are looked at only after
+:func:`set_validation`, because on a GPU that waits for the device, and never while compiling.
+"""
+
+import os
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds import Manifold
+
+_validation = os.environ.get("TGH_VALIDATION", "0") == "1"
+
+
+def set_validation(enabled: bool) -> None:
+    """Switch the checks of values (indices in range) on or off; off unless ``TGH_VALIDATION=1``."""
+    global _validation
+    _validation = enabled
+
+
+def validation_enabled() -> bool:
+    """Whether values are looked at."""
+    return _validation and not torch.compiler.is_compiling()
+
+
+def check_manifold(manifold: object) -> None:
+    """Raise a :class:`TypeError` unless ``manifold`` is one of this package's manifolds."""
+    if not isinstance(manifold, Manifold):
+        raise TypeError(
+            "'manifold' must be a torch_geometric_hyperbolic.manifolds.Manifold; "
+            f"use from_geoopt for geoopt's (got {manifold!r})"
+        )
+
+
+def check_count(value: int, name: str) -> None:
+    """Raise unless ``value`` is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"'{name}' must be an int (got {value!r})")
+    if value < 1:
+        raise ValueError(f"'{name}' must be at least 1 (got {value})")
+
+
+def check_points(
+    x: Tensor,
+    name: str,
+    *,
+    dim: int | None = None,
+    width: int | None = None,
+    like: Tensor | None = None,
+) -> None:
+    """Raise unless ``x`` is a floating-point tensor of ``dim`` dimensions and last size ``width``.
+
+    With ``like`` it must also share that tensor's dtype, device and last size.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"'{name}' must be a tensor (got {type(x).__name__})")
+    if not x.is_floating_point():
+        raise TypeError(f"'{name}' must be a floating-point tensor (got {x.dtype})")
+    if dim is not None and x.dim() != dim:
+        raise ValueError(f"'{name}' must have {dim} dimensions (got shape {tuple(x.shape)})")
+    if width is not None and x.size(-1) != width:
+        raise ValueError(f"'{name}' must have last dimension {width} (got {x.size(-1)})")
+    if like is None:
+        return
+    if x.dtype != like.dtype:
+        raise TypeError(f"'{name}' must have dtype {like.dtype} as the other input (got {x.dtype})")
+    if x.device != like.device:
+        raise ValueError(f"'{name}' must be on {like.device} as the other input (got {x.device})")
+    if x.size(-1) != like.size(-1):
+        raise ValueError(
+            f"'{name}' must have last dimension {like.size(-1)} as the other input "
+            f"(got {x.size(-1)})"
+        )
+
+
+def check_edge_index(edge_index: object, sizes: tuple[int, int], flow: str) -> None:
+    """Raise if ``edge_index`` points outside the nodes; does nothing unless validation is on.
+
+    ``sizes`` are the numbers of source and target nodes, ``x_j`` and ``x_i``.
+    """
+    dense = isinstance(edge_index, Tensor) and edge_index.layout == torch.strided
+    if not (validation_enabled() and dense and edge_index.numel()):  # type: ignore[attr-defined]
+        return
+    rows = edge_index if flow == "source_to_target" else edge_index.flip(0)  # type: ignore
+    for row, size, role in zip(rows, sizes, ("source", "target"), strict=True):
+        low, high = int(row.min()), int(row.max())
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"'edge_index' must hold {role} indices in [0, {size}) (got {low} to {high})"
+            )

@@ -1,0 +1,5 @@
+"""Pure functions of tensors: the formulas of hyperbolic geometry, ``c`` always keyword-only."""
+
+from torch_geometric_hyperbolic.geometry import convert, lorentz, poincare
+
+__all__ = ["convert", "lorentz", "poincare"]

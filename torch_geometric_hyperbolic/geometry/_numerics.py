@@ -1,0 +1,164 @@
+r"""Every guard, threshold and series of the package, each with its reason.
+
+The one ill-conditioned quantity of the Poincare ball is the *gap* to the boundary,
+:math:`g_x = 1 - c\|x\|^2`. It is computed in float64 once per point, and everything else may then
+run in the dtype of the points: the result keeps that dtype's full accuracy at every radius.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.typing import Curvature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Smallest gap a point of the ball may have. A point scaled to twice this gap and then rounded to
+#: its dtype keeps at least this gap: rounding n coordinates moves the gap by at most one float32
+#: eps (2^-23); the handful of float64 operations of the scaling itself move it by up to four
+#: float64 eps (2^-52), hence 2^-49. Radius times sqrt(c), log(4 / gap): 17.3 and 35.4.
+MIN_GAP = {torch.float32: 2.0**-23, torch.float64: 2.0**-49}
+
+#: Largest sqrt(c) * (length of a tangent vector) that is exponentiated, and largest
+#: sqrt(c) * (radius) of a point of the hyperboloid: sinh(44)^2 = 4e37 is finite in float32 too.
+MAX_LENGTH = 44.0
+MAX_SPACE = math.sinh(MAX_LENGTH)
+
+#: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is
+#: 2e-2 * q^6 < eps(float64), and the closed form's derivative loses only eps / q.
+SERIES_BELOW = 1e-3
+_ASINHC_SERIES = (-63 / 2816, 35 / 1152, -5 / 112, 3 / 40, -1 / 6, 1.0)
+
+#: Coordinates are split at this fraction of the ball's radius, so that the squares of the leading
+#: parts (40 bits) add up exactly in float64 (53 bits).
+_SPLIT = 2.0**-20
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Check the tensor arguments of a geometric function and keep it in float32 or float64.
+
+    Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
+    and arguments of different dtypes or devices raise a :class:`TypeError` or :class:`ValueError`
+    that names the argument.
+    """
+    names = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        lifted: list[Any] = [_lift(arg, name) for arg, name in zip(args, names, strict=False)]
+        first = lifted[0]
+        for arg, name in zip(lifted[1:], names[1:], strict=False):
+            if isinstance(arg, Tensor) and arg.dtype != first.dtype:
+                raise TypeError(
+                    f"'{names[0]}' and '{name}' must share a dtype "
+                    f"(got {first.dtype} and {arg.dtype})"
+                )
+            if isinstance(arg, Tensor) and arg.device != first.device:
+                raise ValueError(
+                    f"'{names[0]}' and '{name}' must share a device "
+                    f"(got {first.device} and {arg.device})"
+                )
+        return function(*lifted, **kwargs)
+
+    return wrapper
+
+
+def _lift(value: object, name: str) -> object:
+    if not isinstance(value, Tensor) or value.dtype in MIN_GAP:
+        return value
+    half = value.dtype in (torch.float16, torch.bfloat16)
+    if half and torch.is_autocast_enabled(value.device.type):
+        return value.float()
+    raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {value.dtype})")
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """The dtype in which :func:`full_precision` functions return what they make of ``x``."""
+    return x.dtype if x.dtype in MIN_GAP else torch.float32
+
+
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean inner product over the last dimension, kept: ``[..., n] -> [..., 1]``."""
+    return (x * y).sum(dim=-1, keepdim=True)
+
+
+def safe_sqrt(z: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0 (a subgradient of the norm) instead of infinite."""
+    positive = z > 0
+    return torch.where(positive, torch.where(positive, z, 1.0).sqrt(), 0.0)
+
+
+def asinhc(q: Tensor) -> Tensor:
+    r"""The even function :math:`\operatorname{asinh}(\sqrt q) / \sqrt q`, smooth at 0."""
+    small = q < SERIES_BELOW
+    z = torch.where(small, q, 0.0)
+    series = torch.full_like(q, _ASINHC_SERIES[0])
+    for coefficient in _ASINHC_SERIES[1:]:
+        series = series * z + coefficient
+    root = torch.where(small, 1.0, q).sqrt()
+    return torch.where(small, series, torch.asinh(root) / root)
+
+
+def rel_factor(q: Tensor) -> Tensor:
+    r""":math:`a(q) = \operatorname{asinh}(\sqrt q) / \sqrt{q (1 + q)}`, smooth at 0."""
+    return asinhc(q) / (1 + q).sqrt()
+
+
+def sinhc(s: Tensor) -> Tensor:
+    r""":math:`\sinh(s) / s`, and 1 at 0."""
+    nonzero = s > 0
+    safe = torch.where(nonzero, s, 1.0)
+    return torch.where(nonzero, torch.sinh(safe) / safe, 1.0)
+
+
+def tanhc(s: Tensor) -> Tensor:
+    r""":math:`\tanh(s) / s`, and 1 at 0."""
+    nonzero = s > 0
+    safe = torch.where(nonzero, s, 1.0)
+    return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
+
+
+def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
+    r"""Shorten float64 vectors to :math:`\sqrt c \|v\| \le` ``longest``."""
+    squared = c * dot(v, v)
+    long = squared > longest**2
+    return torch.where(long, v * (longest / torch.where(long, squared, 1.0).sqrt()), v)
+
+
+def gap(x: Tensor, c: Curvature) -> Tensor:
+    r""":math:`g_x = 1 - c\|x\|^2` in float64, ``[..., n] -> [..., 1]``; no lower bound.
+
+    For float32 coordinates the squares are exact in float64. For float64 coordinates the sum is
+    split, :math:`x^2 = h^2 + (x - h)(x + h)` with :math:`h` the leading 20 bits, so that what is
+    subtracted from 1 carries no rounding error of its own.
+    """
+    if x.dtype != torch.float64:
+        x = x.double()
+        return 1 - c * dot(x, x)
+    if isinstance(c, Tensor):  # c = 0 is the flat limit: any finite radius will do
+        radius = (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
+    else:
+        radius = 2.0 ** math.ceil(-0.5 * math.log2(c))
+    step = _SPLIT * radius
+    head = (x.detach() / step).round() * step
+    return (1 - c * dot(head, head)) - c * dot(x - head, x + head)
+
+
+def project(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
+    """Points of the ball and their gaps: ``x`` in its dtype, the gap ``[..., 1]`` in float64.
+
+    Points with less than the smallest gap are moved along their ray to twice that gap; all others
+    are returned as they are.
+    """
+    smallest = MIN_GAP[x.dtype]
+    outside = gap(x, c) < smallest
+    wide = x.double()
+    length2 = torch.where(outside, c * dot(wide, wide), 1.0)
+    inside = torch.where(outside, wide * ((1 - 2 * smallest) / length2).sqrt(), wide).to(x.dtype)
+    return inside, gap(inside, c)

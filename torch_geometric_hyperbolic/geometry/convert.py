@@ -1,0 +1,63 @@
+r"""Isometries between the models: Poincare ball, hyperboloid and Klein ball of one curvature.
+
+All three hold the same point: the stereographic image :math:`x = X_s / (1 + \sqrt c X_0)` in the
+Poincare ball, the gnomonic image :math:`X_s / (\sqrt c X_0)` in the Klein ball. Computed in
+float64, returned in the dtype given. Source: Cannon et al., "Hyperbolic Geometry" (1997), section 7.
+"""
+
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry._numerics import full_precision
+from torch_geometric_hyperbolic.geometry.lorentz import _join, split
+from torch_geometric_hyperbolic.typing import Curvature
+
+
+@full_precision
+def lorentz_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
+    """Points of the hyperboloid ``[..., n + 1]`` as points of the Poincare ball ``[..., n]``.
+
+    Points beyond the ball's largest radius (see :doc:`/notes/numerics`) are projected into it.
+    """
+    point, _ = lorentz_to_ball(x, c=c)
+    return poincare.projx(point.to(x.dtype), c=c)
+
+
+@full_precision
+def lorentz_to_ball(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
+    """Stereographic image ``[..., n]`` and its gap ``[..., 1]``, both in float64."""
+    space, time = split(x, c)
+    w = 1 + c**0.5 * time
+    return space / w, 2 / w
+
+
+@full_precision
+def poincare_to_lorentz(x: Tensor, *, c: Curvature) -> Tensor:
+    """Points of the Poincare ball ``[..., n]`` as points of the hyperboloid ``[..., n + 1]``."""
+    x, gap = num.project(x, c)
+    return _join(2 * x.double() / gap, c, x.dtype)
+
+
+@full_precision
+def poincare_to_klein(x: Tensor, *, c: Curvature) -> Tensor:
+    r"""Points of the Poincare ball as points of the Klein ball, :math:`2x / (1 + c\|x\|^2)`."""
+    x, gap = num.project(x, c)
+    return (2 * x.double() / (2 - gap)).to(x.dtype)
+
+
+@full_precision
+def klein_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
+    r"""Points of the Klein ball as points of the Poincare ball,
+    :math:`x / (1 + \sqrt{1 - c\|x\|^2})`.
+    """
+    x, gap = num.project(x, c)
+    return (x.double() / (1 + gap.sqrt())).to(x.dtype)
+
+
+__all__ = [
+    "lorentz_to_poincare",
+    "poincare_to_lorentz",
+    "poincare_to_klein",
+    "klein_to_poincare",
+]

@@ -1,0 +1,260 @@
+r"""The hyperboloid of curvature :math:`-c`: points ``[..., n + 1]`` with
+:math:`-X_0^2 + \|X_s\|^2 = -1/c` and :math:`X_0 > 0`.
+
+The space part :math:`X_s` *is* the point; the time :math:`X_0 = \sqrt{1/c + \|X_s\|^2}` is computed
+from it in float64 wherever it is needed, because a float32 time cannot hold the constraint beyond
+radius 8.7. The metric at the origin is the Euclidean one, so a tangent vector at the origin is as
+long as the distance it spans (twice the ball's).
+
+The scalar of a pair is :math:`q = c\,\|X - Y\|_L^2 / 4`, the same as the ball's. Written with
+:math:`d = Y_s - X_s`, :math:`d_0 = Y_0 - X_0` and :math:`w_x = 1 + \sqrt c X_0`,
+
+.. math::
+    e = d - \frac{\sqrt c\, d_0}{w_x} X_s, \qquad
+    q = \frac{c\, w_x}{4\, w_y} \|e\|^2, \qquad
+    d_0 = \frac{\langle d, X_s + Y_s \rangle}{X_0 + Y_0},
+
+which takes no difference of large squares: :math:`e/w_y` is the difference of the two points'
+stereographic images. ``c`` is a positive float or a 0-dimensional tensor. Everything here runs in
+float64 inside and returns the dtype it was given.
+
+Source: Nickel and Kiela, `"Learning Continuous Hierarchies in the Lorentz Model of Hyperbolic
+Geometry" <https://arxiv.org/abs/1806.03417>`_.
+"""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.geometry._numerics import dot, full_precision
+from torch_geometric_hyperbolic.geometry.poincare import _exp0_with_gap, _mobius_add
+from torch_geometric_hyperbolic.typing import Curvature
+
+
+def split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
+    """Space part ``[..., n]`` and recomputed time ``[..., 1]`` of points, in float64."""
+    space = num.clip_length(x[..., 1:].double(), c, num.MAX_SPACE)
+    return space, (1 / c + dot(space, space)).sqrt()
+
+
+def _join(space: Tensor, c: Curvature, dtype: torch.dtype) -> Tensor:
+    time = (1 / c + dot(space, space)).sqrt()
+    return torch.cat([time, space], dim=-1).to(dtype)
+
+
+@full_precision
+def space_and_time(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
+    """Space part ``[..., n]`` and time ``[..., 1]`` of points, in float64.
+
+    The given time is ignored, the radius is at most 44 times the radius of curvature.
+    """
+    return split(x, c)
+
+
+@full_precision
+def projx(x: Tensor, *, c: Curvature) -> Tensor:
+    """Points of the hyperboloid with the space part of ``x``; the given time is ignored.
+
+    Args:
+        x (torch.Tensor): any vectors, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the hyperboloid, ``[..., n + 1]``.
+
+    Example:
+        >>> import torch
+        >>> projx(torch.tensor([9.0, 3.0, 4.0]), c=1.0)
+        tensor([5.0990, 3.0000, 4.0000])
+    """
+    return _join(split(x, c)[0], c, x.dtype)
+
+
+def _pair(
+    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Curvature
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r""":math:`e`, :math:`q`, :math:`w_x` and :math:`\sqrt c d_0 / w_x` of pairs, in float64."""
+    d = y - x
+    w_x, w_y = 1 + c**0.5 * x0, 1 + c**0.5 * y0
+    rise = c**0.5 * dot(d, x + y) / (x0 + y0) / w_x
+    e = d - rise * x
+    return e, c * w_x / (4 * w_y) * dot(e, e), w_x, rise
+
+
+@full_precision
+def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Distance :math:`(2/\sqrt c) \operatorname{asinh} \sqrt q`; gradient 0 at ``x == y``.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        y (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Distances ``[...]``.
+    """
+    _, q, _, _ = _pair(*split(x, c), *split(y, c), c)
+    return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
+
+
+def rel_coefficients(
+    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, *, c: Curvature
+) -> tuple[Tensor, Tensor]:
+    r"""The scalars of :math:`\operatorname{rel}(X, Y) = \alpha\,(Y_s - X_s) - \beta\,X_s`.
+
+    Args:
+        x (torch.Tensor): space parts ``[..., n]``, float64.
+        x0 (torch.Tensor): their times ``[..., 1]``, float64.
+        y (torch.Tensor): space parts ``[..., n]``, float64.
+        y0 (torch.Tensor): their times ``[..., 1]``, float64.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        :math:`\alpha = a(q)` and :math:`\beta = a(q)\,(2q + \sqrt c\,d_0) / w_x`, each
+        ``[..., 1]`` in float64: the two terms cancel to :math:`e^{-r}` of their size at radius
+        :math:`r`.
+    """
+    _, q, w_x, rise = _pair(x, x0, y, y0, c)
+    a = num.rel_factor(q)
+    return a, a * (2 * q / w_x + rise)
+
+
+@full_precision
+def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Relative position :math:`a(q)\,[e - (2q / w_x) X_s]`: :math:`\log_X Y`, at the origin.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        y (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at the origin, ``[..., n]``, of length ``dist(x, y)``.
+    """
+    space, time = split(x, c)
+    e, q, w_x, _ = _pair(space, time, *split(y, c), c)
+    return (num.rel_factor(q) * (e - 2 * q / w_x * space)).to(x.dtype)
+
+
+@full_precision
+def log0(x: Tensor, *, c: Curvature) -> Tensor:
+    r"""Logarithm at the origin, :math:`\operatorname{asinh}(\sqrt c\|X_s\|)\,X_s/(\sqrt c\|X_s\|)`.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at the origin, ``[..., n]``.
+    """
+    space, _ = split(x, c)
+    return (space * num.asinhc(c * dot(space, space))).to(x.dtype)
+
+
+@full_precision
+def exp0(v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Exponential at the origin, space part :math:`\sinh(\sqrt c\|v\|)\,v / (\sqrt c\|v\|)`.
+
+    Args:
+        v (torch.Tensor): tangent vectors at the origin, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the hyperboloid, ``[..., n + 1]``.
+    """
+    wide = num.clip_length(v.double(), c)
+    s = c**0.5 * num.safe_sqrt(dot(wide, wide))
+    return _join(wide * num.sinhc(s), c, v.dtype)
+
+
+@full_precision
+def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""The point reached from ``x`` along ``v``: :math:`\operatorname{rel}(x, \cdot) = v`.
+
+    Runs as a Moebius addition of the stereographic images, whose gaps
+    :math:`2 / (1 + \sqrt c X_0)` and :math:`1 / \cosh^2(\sqrt c\|v\|/2)` are known without
+    cancellation.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        v (torch.Tensor): tangent vectors at the origin, ``[..., n]``; carried to ``x`` by parallel
+            transport.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the hyperboloid, ``[..., n + 1]``.
+    """
+    space, time = split(x, c)
+    w = 1 + c**0.5 * time
+    point, gap = _mobius_add(space / w, 2 / w, *_exp0_with_gap(v.double() / 2, c), c)
+    return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
+
+
+@full_precision
+def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``."""
+    space, time = split(x, c)
+    along = dot(space, v.double())
+    moved = v.double() + c * along / (1 + c**0.5 * time) * space
+    return torch.cat([c**0.5 * along, moved], dim=-1).to(v.dtype)
+
+
+@full_precision
+def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
+    r"""Parallel transport of ``u`` (at ``x``, ``[..., n + 1]``) to the origin, ``[..., n]``."""
+    space, time = split(x, c)
+    wide = u.double()
+    return (wide[..., 1:] - c**0.5 * wide[..., :1] / (1 + c**0.5 * time) * space).to(u.dtype)
+
+
+@full_precision
+def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
+    r"""Exponential map :math:`\exp_X U` of tangent vectors ``u`` at ``x``, ``[..., n + 1]``."""
+    return move(x, transp0back(x, u, c=c), c=c)
+
+
+@full_precision
+def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Logarithm :math:`\log_X Y`, a tangent vector at ``x``; inverse of :func:`expmap`."""
+    return transp0(x, rel(x, y, c=c), c=c)
+
+
+@full_precision
+def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Parallel transport from ``x`` to ``y``:
+    :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)`.
+
+    The denominator is :math:`2 + 2q`.
+    """
+    _, q, _, _ = _pair(*split(x, c), *split(y, c), c)
+    x_wide, y_wide = (_join(split(p, c)[0], c, torch.float64) for p in (x, y))
+    wide = v.double()
+    return (wide + c * _minkowski(y_wide, wide) / (2 + 2 * q) * (x_wide + y_wide)).to(v.dtype)
+
+
+def _minkowski(u: Tensor, v: Tensor) -> Tensor:
+    return dot(u[..., 1:], v[..., 1:]) - u[..., :1] * v[..., :1]
+
+
+@full_precision
+def inner(u: Tensor, v: Tensor) -> Tensor:
+    r"""Minkowski product :math:`-U_0 V_0 + \langle U_s, V_s \rangle`, ``[..., 1]``; on tangent
+    vectors at one point it is the Riemannian inner product.
+    """
+    return _minkowski(u.double(), v.double()).to(u.dtype)
+
+
+@full_precision
+def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
+    r"""Orthogonal projection to the tangent space at ``x``:
+    :math:`U + c\,\langle X, U\rangle_L X`.
+    """
+    wide, point = u.double(), _join(split(x, c)[0], c, torch.float64)
+    return (wide + c * _minkowski(point, wide) * point).to(u.dtype)
+
+
+@full_precision
+def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
+    r"""Riemannian gradient from the Euclidean one: flip the time component, project."""
+    flipped = torch.cat([-grad[..., :1], grad[..., 1:]], dim=-1)
+    return proju(x, flipped, c=c)

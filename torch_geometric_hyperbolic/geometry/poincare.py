@@ -1,0 +1,269 @@
+r"""The Poincare ball of curvature :math:`-c`: points ``[..., n]`` with :math:`c\|x\|^2 < 1`.
+
+Everything is a function of the differences :math:`d = y - x` and the gaps
+:math:`g_x = 1 - c\|x\|^2` to the boundary, through one scalar per pair of points,
+
+.. math::
+    q = c\,\|d\|^2 / (g_x\, g_y), \qquad a(q) = \operatorname{asinh}(\sqrt q) / \sqrt{q (1 + q)} .
+
+The metric at the origin is four times the Euclidean one, so a tangent vector at the origin is half
+as long as the distance it spans. Points on or beyond the boundary are first projected into the
+ball. ``c`` is a positive float or a 0-dimensional tensor.
+
+Sources: Ungar, "Analytic Hyperbolic Geometry" (2005), for Moebius addition and gyration; Ganea et
+al. `"Hyperbolic Neural Networks" <https://arxiv.org/abs/1805.09112>`_, eqs. (4)-(10).
+"""
+
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.geometry._numerics import dot, full_precision
+from torch_geometric_hyperbolic.typing import Curvature
+
+
+@full_precision
+def projx(x: Tensor, *, c: Curvature) -> Tensor:
+    """Move points on or beyond the boundary back along their ray; others are unchanged.
+
+    Args:
+        x (torch.Tensor): any vectors, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the ball, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> projx(torch.tensor([3.0, 4.0]), c=1.0)
+        tensor([0.6000, 0.8000])
+    """
+    return num.project(x, c)[0]
+
+
+@full_precision
+def with_gap(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
+    r"""Projected points ``[..., n]`` and their gaps :math:`1 - c\|x\|^2`, ``[..., 1]``.
+
+    The gap is computed in float64 and returned in the dtype of ``x``.
+    """
+    x, gap = num.project(x, c)
+    return x, gap.to(x.dtype)
+
+
+@full_precision
+def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Geodesic distance :math:`(2/\sqrt c) \operatorname{asinh} \sqrt q`.
+
+    No clamp, relative accuracy at every radius, and gradient 0 (a subgradient) at ``x == y``.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        y (torch.Tensor): points of the ball, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Distances ``[...]``.
+
+    Example:
+        >>> import torch
+        >>> dist(torch.zeros(2), torch.tensor([0.5, 0.0]), c=1.0)
+        tensor(1.0986)
+    """
+    (x, gap_x), (y, gap_y) = num.project(x, c), num.project(y, c)
+    d = (y - x).double()
+    q = c * dot(d, d) / (gap_x * gap_y)
+    return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
+
+
+def rel_coefficients(
+    x: Tensor, gap_x: Tensor, y: Tensor, gap_y: Tensor, *, c: Curvature
+) -> tuple[Tensor, Tensor]:
+    r"""The scalars of :math:`\operatorname{rel}(x, y) = \alpha\,(y - x) - \beta\,x`.
+
+    Args:
+        x (torch.Tensor): points *inside* the ball, ``[..., n]``.
+        gap_x (torch.Tensor): their gaps, ``[..., 1]``, computed in float64.
+        y (torch.Tensor): points *inside* the ball, ``[..., n]``.
+        gap_y (torch.Tensor): their gaps, ``[..., 1]``, computed in float64.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        :math:`\alpha = a(q)/g_y` and :math:`\beta = a(q)\,q`, each ``[..., 1]``.
+    """
+    d = y - x
+    q = c * dot(d, d) / (gap_x * gap_y)
+    a = num.rel_factor(q)
+    return a / gap_y, a * q
+
+
+@full_precision
+def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Relative position :math:`\log_0((-x) \oplus y) = a(q)\,[d / g_y - q\,x]`.
+
+    This is :math:`\log_x y` carried to the origin by parallel transport: an ordinary vector, of
+    Euclidean length ``dist(x, y) / 2``.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        y (torch.Tensor): points of the ball, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at the origin, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> rel(torch.tensor([0.5, 0.0]), torch.tensor([0.5, 0.0]), c=1.0)
+        tensor([0., 0.])
+    """
+    (x, gap_x), (y, gap_y) = with_gap(x, c=c), with_gap(y, c=c)
+    alpha, beta = rel_coefficients(x, gap_x, y, gap_y, c=c)
+    return alpha * (y - x) - beta * x
+
+
+@full_precision
+def log0(x: Tensor, *, c: Curvature) -> Tensor:
+    r"""Logarithm at the origin, :math:`\operatorname{artanh}(\sqrt c\|x\|)\,x / (\sqrt c\|x\|)`.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at the origin, ``[..., n]``.
+    """
+    x, gap = num.project(x, c)
+    wide = x.double()
+    factor = num.asinhc(c * dot(wide, wide) / gap) / gap.sqrt()
+    return x * factor.to(x.dtype)
+
+
+@full_precision
+def exp0(v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Exponential at the origin, :math:`\tanh(\sqrt c\|v\|)\,v / (\sqrt c\|v\|)`.
+
+    Args:
+        v (torch.Tensor): tangent vectors at the origin, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the ball, ``[..., n]``.
+    """
+    wide = num.clip_length(v.double(), c)
+    point = wide * num.tanhc(c**0.5 * num.safe_sqrt(dot(wide, wide)))
+    return projx(point.to(v.dtype), c=c)
+
+
+def _mobius_add(
+    x: Tensor, gap_x: Tensor, y: Tensor, gap_y: Tensor, c: Curvature
+) -> tuple[Tensor, Tensor]:
+    r"""The sum :math:`x \oplus y` and its gap, from float64 points with known gaps.
+
+    With :math:`D = g_x g_y + c\|x + y\|^2`, a sum of positive terms, the gap of the sum is
+    :math:`g_x g_y / D`, and :math:`x \oplus y = x + g_x (y + c\|y\|^2 x) / D`.
+    """
+    both = x + y
+    denominator = gap_x * gap_y + c * dot(both, both)
+    return x + gap_x * (y + (1 - gap_y) * x) / denominator, gap_x * gap_y / denominator
+
+
+@full_precision
+def mobius_add(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Moebius addition :math:`x \oplus y`, the translation by ``x`` applied to ``y``.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        y (torch.Tensor): points of the ball, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the ball, ``[..., n]``.
+    """
+    (x, gap_x), (y, gap_y) = num.project(x, c), num.project(y, c)
+    point, _ = _mobius_add(x.double(), gap_x, y.double(), gap_y, c)
+    return projx(point.to(x.dtype), c=c)
+
+
+def _exp0_with_gap(v: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
+    r"""Points :math:`\exp_0 v` and their gaps :math:`1/\cosh^2(\sqrt c\|v\|)`, all in float64."""
+    v = num.clip_length(v, c)
+    s = c**0.5 * num.safe_sqrt(dot(v, v))
+    return v * num.tanhc(s), s.cosh() ** -2
+
+
+@full_precision
+def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""The point :math:`x \oplus \exp_0 v` reached from ``x`` along ``v``:
+    :math:`\operatorname{rel}(x, \operatorname{move}(x, v)) = v`.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        v (torch.Tensor): tangent vectors at the origin, ``[..., n]``; carried to ``x`` by parallel
+            transport.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the ball, ``[..., n]``.
+    """
+    x, gap_x = num.project(x, c)
+    point, _ = _mobius_add(x.double(), gap_x, *_exp0_with_gap(v.double(), c), c)
+    return projx(point.to(x.dtype), c=c)
+
+
+@full_precision
+def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Parallel transport from the origin to ``x``: :math:`g_x v`."""
+    return v * num.project(x, c)[1].to(x.dtype)
+
+
+@full_precision
+def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
+    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`."""
+    return u / num.project(x, c)[1].to(x.dtype)
+
+
+@full_precision
+def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
+    r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``."""
+    return move(x, transp0back(x, u, c=c), c=c)
+
+
+@full_precision
+def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
+    r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``; inverse of :func:`expmap`."""
+    return transp0(x, rel(x, y, c=c), c=c)
+
+
+@full_precision
+def gyration(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""The rotation :math:`\operatorname{gyr}[x, y] v` of vectors ``v`` (Ungar 2005; Ganea et al.,
+    appendix), by which Moebius addition fails to be associative.
+    """
+    (x, gap_x), (y, gap_y) = num.project(x, c), num.project(y, c)
+    x, y, w = x.double(), y.double(), v.double()
+    xv, yv, xy = dot(x, w), dot(y, w), dot(x, y)
+    both = x + y
+    denominator = gap_x * gap_y + c * dot(both, both)
+    along_x = c * yv * (1 + 2 * c * xy) - c * xv * (1 - gap_y)
+    along_y = -c * xv - c * yv * (1 - gap_x)
+    return (w + 2 * (along_x * x + along_y * y) / denominator).to(v.dtype)
+
+
+@full_precision
+def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Parallel transport from ``x`` to ``y``: :math:`(g_y / g_x) \operatorname{gyr}[y, -x] v`."""
+    ratio = num.project(y, c)[1] / num.project(x, c)[1]
+    return gyration(y, -x, v, c=c) * ratio.to(v.dtype)
+
+
+@full_precision
+def inner(x: Tensor, u: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
+    r"""Riemannian inner product :math:`(2 / g_x)^2 \langle u, v \rangle` at ``x``, ``[..., 1]``."""
+    conformal = 2 / num.project(x, c)[1].to(x.dtype)
+    return dot(conformal * u, conformal * v)
+
+
+@full_precision
+def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
+    r"""Riemannian gradient :math:`(g_x / 2)^2 \nabla` from the Euclidean one."""
+    return grad * (num.project(x, c)[1].to(x.dtype) / 2) ** 2

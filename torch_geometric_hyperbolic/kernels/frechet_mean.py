@@ -1,0 +1,137 @@
+r"""Weighted Frechet (Karcher) means of groups of points, and their Hessian's inverse.
+
+The mean minimises :math:`f(m) = \tfrac12 \sum_j w_j d(m, x_j)^2`, which is strictly convex on
+hyperbolic space. In the frame of ``rel`` at :math:`m` its gradient is
+:math:`-\sum_j w_j \operatorname{rel}(m, x_j)` and its Hessian
+
+.. math::
+    H v = \sum_j w_j \bigl[\zeta_j v + (1 - \zeta_j) \langle u_j, v \rangle u_j \bigr], \qquad
+    \zeta_j = s_j \coth s_j, \quad s_j = \sqrt c\, d(m, x_j),
+
+with :math:`u_j` the direction of :math:`\operatorname{rel}(m, x_j)` (Pennec, `"Hessian of the
+Riemannian squared distance"` (2017)). The step with :math:`\sum w_j / \sum w_j \zeta_j` always
+descends (Zhang and Sra, `"First-order Methods for Geodesically Convex Optimization"
+<https://arxiv.org/abs/1602.06053>`_, lemma 5); Newton's step is taken where it descends further.
+Weights here sum to one in each group. Euclidean space is :math:`c = 0`, all :math:`\zeta_j = 1`.
+"""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry._numerics import dot
+
+MAX_STEPS = 100
+
+
+def _sum(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
+    return values.new_zeros(num_groups, values.size(1)).index_add_(0, index, values)
+
+
+@torch.library.custom_op("tgh::frechet_mean", mutates_args=())
+def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor) -> Tensor:
+    """Frechet means, to rounding.
+
+    Args:
+        points (torch.Tensor): points of the ball, ``[E, n]``, float64.
+        weight (torch.Tensor): non-negative, summing to one in each group, ``[E, 1]``, float64.
+        index (torch.Tensor): group of each point, ``[E]``.
+        start (torch.Tensor): points of the ball near the means, ``[G, n]``, float64; returned for
+            groups without points.
+        c (torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the ball, ``[G, n]``, float64. Cost :math:`O(E n)` per step; steps stop at
+        convergence, at most :data:`MAX_STEPS`.
+    """
+    mean = start.clone()
+    groups = len(start)
+
+    def cost(candidate: Tensor) -> Tensor:
+        length = _lengths(poincare.rel(candidate[index], points, c=c))
+        return _sum(weight * length.square(), index, groups)
+
+    value = cost(mean)
+    for _ in range(MAX_STEPS):
+        relative = poincare.rel(mean[index], points, c=c)
+        downhill = _sum(weight * relative, index, groups)
+        unit, zeta = directions(relative, c)
+        safe = downhill / _sum(weight * zeta, index, groups).clamp(min=1)
+        newton = solve_hessian(downhill, weight, unit, zeta, index)
+        by_safe, by_newton = poincare.move(mean, safe, c=c), poincare.move(mean, newton, c=c)
+        value_safe, value_newton = cost(by_safe), cost(by_newton)
+        better = value_newton <= value_safe
+        step = torch.where(better, by_newton, by_safe)
+        step_value = torch.where(better, value_newton, value_safe)
+        descends = step_value < value
+        if not bool(descends.any()):
+            break
+        mean = torch.where(descends, step, mean)
+        value = torch.where(descends, step_value, value)
+    return mean
+
+
+@frechet_mean.register_fake
+def _(points, weight, index, start, c):  # type: ignore[no-untyped-def]
+    return torch.empty_like(start)
+
+
+def _lengths(v: Tensor) -> Tensor:
+    return num.safe_sqrt(dot(v, v))
+
+
+def directions(relative: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Unit vectors :math:`u_j` and :math:`\zeta_j` of the Hessian from ``rel(m, x_j)``."""
+    length = _lengths(relative)
+    s = 2 * c.sqrt() * length
+    positive = length > 0
+    zeta = torch.where(s > 0, s / torch.where(s > 0, s, 1.0).tanh(), 1.0)
+    return relative / torch.where(positive, length, 1.0), zeta
+
+
+@torch.library.custom_op("tgh::solve_hessian", mutates_args=())
+def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor) -> Tensor:
+    """Solve ``H v = rhs`` in every group by conjugate gradients; differentiable in ``rhs`` only.
+
+    ``H`` is symmetric with eigenvalues between 1 and the largest ``zeta``; at most ``2 n`` steps.
+    """
+    groups = len(rhs)
+
+    def hessian(v: Tensor) -> Tensor:
+        spread = v[index]
+        return _sum(weight * (zeta * spread + (1 - zeta) * dot(unit, spread) * unit), index, groups)
+
+    solution = torch.zeros_like(rhs)
+    residual = direction = rhs
+    size = dot(rhs, rhs)
+    enough = size * torch.finfo(rhs.dtype).eps ** 2
+    for _ in range(2 * rhs.size(1)):
+        image = hessian(direction)
+        curvature = dot(direction, image)
+        active = (size > enough) & (curvature > 0)
+        if not bool(active.any()):
+            break
+        length = torch.where(active, size / torch.where(active, curvature, 1.0), 0.0)
+        solution = solution + length * direction
+        residual = residual - length * image
+        previous, size = size, dot(residual, residual)
+        ratio = torch.where(active, size / torch.where(active, previous, 1.0), 0.0)
+        direction = residual + ratio * direction
+    return solution
+
+
+@solve_hessian.register_fake
+def _(rhs, weight, unit, zeta, index):  # type: ignore[no-untyped-def]
+    return torch.empty_like(rhs)
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _backward(ctx, grad):  # type: ignore[no-untyped-def]
+    return solve_hessian(grad, *ctx.saved_tensors), None, None, None, None
+
+
+solve_hessian.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,139 @@
+"""The contract that every manifold keeps and every layer relies on."""
+
+import abc
+
+import torch
+from geoopt.manifolds import Manifold as GeooptManifold
+from torch import Tensor
+
+from torch_geometric_hyperbolic.typing import Curvature
+
+
+class Manifold(GeooptManifold):
+    r"""A space whose points are the features of nodes.
+
+    Layers see a manifold through four verbs on *intrinsic* vectors (``n = channels`` entries,
+    whatever the number of coordinates of a point):
+
+    ============== ==================================================== ==============
+    verb           meaning                                              Euclidean twin
+    ============== ==================================================== ==============
+    ``log0(x)``    :math:`\log_0 x`, the absolute position              ``x``
+    ``exp0(v)``    its inverse                                          ``v``
+    ``rel(x, y)``  :math:`\log_x y` transported to the origin           ``y - x``
+    ``move(x, v)`` :math:`\exp_x` of ``v`` transported from the origin  ``x + v``
+    ============== ==================================================== ==============
+
+    with ``exp0(log0(x)) == x`` and ``rel(x, move(x, v)) == v``. It is also a
+    :class:`geoopt.Manifold`, so :class:`geoopt.ManifoldParameter` and geoopt's Riemannian
+    optimisers work on it. All verbs broadcast over leading dimensions, cost :math:`O(n)` per point
+    and keep the dtype (float32 or float64; under autocast half precision is lifted to float32).
+    """
+
+    ndim = 1
+    reversible = False
+
+    @property
+    @abc.abstractmethod
+    def c(self) -> Curvature:
+        """The curvature is ``-c``; 0.0 for Euclidean space."""
+
+    @abc.abstractmethod
+    def ambient_dim(self, channels: int) -> int:
+        """Number of coordinates of a point of the ``channels``-dimensional space."""
+
+    @abc.abstractmethod
+    def log0(self, x: Tensor) -> Tensor:
+        """Points ``[..., ambient_dim]`` to tangent vectors at the origin ``[..., channels]``."""
+
+    @abc.abstractmethod
+    def exp0(self, v: Tensor) -> Tensor:
+        """Tangent vectors at the origin ``[..., channels]`` to points ``[..., ambient_dim]``."""
+
+    @abc.abstractmethod
+    def rel(self, x: Tensor, y: Tensor) -> Tensor:
+        """Where ``y`` lies seen from ``x``: a tangent vector at the origin, ``[..., channels]``."""
+
+    @abc.abstractmethod
+    def move(self, x: Tensor, v: Tensor) -> Tensor:
+        """The point reached from ``x`` along ``v`` (a tangent vector at the origin)."""
+
+    @abc.abstractmethod
+    def chart(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors ``p``, ``[..., channels]``, in which :meth:`rel` is linear, and one scalar
+        ``s`` per point, ``[..., 1]``; what :meth:`rel_coefficients` needs of a point.
+        """
+
+    @abc.abstractmethod
+    def rel_coefficients(
+        self, p_x: Tensor, s_x: Tensor, p_y: Tensor, s_y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        r"""Scalars with :math:`\operatorname{rel}(x, y) = \alpha (p_y - p_x) - \beta p_x`,
+        ``[..., 1]``, from the :meth:`chart` of both points.
+        """
+
+    @abc.abstractmethod
+    def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The conformal picture: points :math:`p` of the ball of radius :math:`1/\sqrt c` (all of
+        space for :math:`c = 0`), ``[..., channels]``, and their gaps :math:`1 - c\|p\|^2`,
+        ``[..., 1]``, in a dtype that resolves them.
+        """
+
+    @abc.abstractmethod
+    def from_ball(self, p: Tensor) -> Tensor:
+        """Inverse of :meth:`to_ball`."""
+
+    @abc.abstractmethod
+    def transp0(self, x: Tensor, v: Tensor) -> Tensor:
+        """Parallel transport of ``v`` from the origin to ``x``."""
+
+    @abc.abstractmethod
+    def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
+        """Parallel transport of ``u`` from ``x`` to the origin."""
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``."""
+        return self.move(x, self.transp0back(x, u))
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``."""
+        return self.transp0(x, self.rel(x, y))
+
+    def retr(self, x: Tensor, u: Tensor) -> Tensor:
+        """Retraction: the exponential map itself."""
+        return self.expmap(x, u)
+
+    def dist0(self, x: Tensor) -> Tensor:
+        """Distance of points from the origin, ``[...]``."""
+        return self.dist(torch.zeros_like(x), x)
+
+    @torch.no_grad()
+    def origin(
+        self,
+        *size: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """The origin; the last entry of ``size`` is the number of channels."""
+        return self.exp0(torch.zeros(*size, dtype=dtype, device=device))
+
+    @torch.no_grad()
+    def random(
+        self,
+        *size: int,
+        std: float = 1.0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Points ``exp0(std * normal)``; the last entry of ``size`` is the number of channels."""
+        return self.exp0(std * torch.randn(*size, dtype=dtype, device=device))
+
+    def check_point(self, x: Tensor, *, explain: bool = False) -> bool | tuple[bool, str | None]:
+        """Whether ``x`` holds points of the manifold; the reason too when ``explain`` is set.
+
+        The values are not looked at while compiling.
+        """
+        ok, reason = self._check_shape(x.shape, "x")
+        if ok and not torch.compiler.is_compiling():
+            ok, reason = self._check_point_on_manifold(x)
+        return (ok, reason) if explain else ok

@@ -1,0 +1,105 @@
+"""Euclidean space, the control in every test and every experiment."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt
+from torch_geometric_hyperbolic.manifolds.base import Manifold
+
+
+class Euclidean(Manifold):
+    r"""Euclidean space :math:`\mathbb{R}^n`: the same verbs, the limit of the others as
+    :math:`c \to 0` (up to the ball's factor of two in ``dist``).
+
+    A layer on :class:`Euclidean` is the ordinary layer: its twin in a comparison.
+
+    Example:
+        >>> import torch
+        >>> Euclidean().rel(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 2.0]))
+        tensor([0.5000, 0.0000])
+    """
+
+    name = "Euclidean"
+    reversible = True
+
+    @property
+    def c(self) -> float:
+        """Euclidean space is flat: 0.0."""
+        return 0.0
+
+    def ambient_dim(self, channels: int) -> int:
+        return channels
+
+    def projx(self, x: Tensor) -> Tensor:
+        """Every vector is a point: ``x`` itself."""
+        return x
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        r"""Distance :math:`\|y - x\|`, gradient 0 at ``x == y``."""
+        distance = safe_sqrt(dot(y - x, y - x))
+        return distance if keepdim else distance.squeeze(-1)
+
+    def log0(self, x: Tensor) -> Tensor:
+        return x
+
+    def exp0(self, v: Tensor) -> Tensor:
+        return v
+
+    def rel(self, x: Tensor, y: Tensor) -> Tensor:
+        return y - x
+
+    def move(self, x: Tensor, v: Tensor) -> Tensor:
+        return x + v
+
+    def chart(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.to_ball(x)
+
+    def rel_coefficients(
+        self, p_x: Tensor, s_x: Tensor, p_y: Tensor, s_y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        alpha = torch.ones_like(s_x + s_y)
+        return alpha, torch.zeros_like(alpha)
+
+    def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x.new_ones(*x.shape[:-1], 1)
+
+    def from_ball(self, p: Tensor) -> Tensor:
+        return p
+
+    def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Parallel transport: ``v`` itself."""
+        return v
+
+    def transp0(self, x: Tensor, v: Tensor) -> Tensor:
+        return v
+
+    def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
+        return u
+
+    def inner(
+        self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
+    ) -> Tensor:
+        """Euclidean inner product."""
+        product = dot(u, u if v is None else v)
+        return product if keepdim else product.squeeze(-1)
+
+    def proju(self, x: Tensor, u: Tensor) -> Tensor:
+        """Every vector is tangent: ``u`` itself."""
+        return u
+
+    def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
+        """The gradient itself."""
+        return u
+
+    def _check_point_on_manifold(
+        self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
+    ) -> tuple[bool, str | None]:
+        return True, None
+
+    def _check_vector_on_tangent(
+        self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
+    ) -> tuple[bool, str | None]:
+        return True, None
+
+    def __repr__(self) -> str:
+        return "Euclidean()"

@@ -1,0 +1,94 @@
+"""What the models of hyperbolic space share: the curvature, and verbs that forward to geometry."""
+
+import math
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds.base import Manifold
+from torch_geometric_hyperbolic.typing import Curvature
+
+
+class Hyperbolic(Manifold):
+    r"""Hyperbolic space of curvature :math:`-c` in the model of :attr:`geometry`.
+
+    A fixed ``c`` is a Python float, exact in every dtype. A learnable one is
+    :math:`c_0 e^\rho` with :math:`c_0` the given value and a free parameter :math:`\rho`,
+    0 at first, so that it starts at exactly ``c``, stays positive, and learns at a rate that does
+    not depend on its scale.
+    """
+
+    geometry: ModuleType
+
+    def __init__(self, c: float = 1.0, learnable: bool = False) -> None:
+        super().__init__()
+        if isinstance(c, bool) or not isinstance(c, (int, float)):
+            raise TypeError(f"'c' must be a float (got {c!r})")
+        if not (c > 0 and math.isfinite(c)):
+            raise ValueError(f"'c' must be positive and finite, the curvature is -c (got {c})")
+        self._c = float(c)
+        self.log_scale = torch.nn.Parameter(torch.zeros(())) if learnable else None
+
+    @property
+    def c(self) -> Curvature:
+        """The curvature is ``-c``: a float, or a 0-dimensional float64 tensor when learnable."""
+        if self.log_scale is None:
+            return self._c
+        return self._c * self.log_scale.double().exp()
+
+    def get_extra_state(self) -> Tensor:
+        """The initial curvature, so that a checkpoint holds the whole of a learnable one."""
+        return torch.tensor(self._c, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore what :meth:`get_extra_state` returned."""
+        self._c = float(state)
+
+    def projx(self, x: Tensor) -> Tensor:
+        """Project any finite vectors onto the manifold; points on it are unchanged."""
+        return self.geometry.projx(x, c=self.c)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Geodesic distance, ``[...]`` (``[..., 1]`` with ``keepdim``)."""
+        distance = self.geometry.dist(x, y, c=self.c)
+        return distance.unsqueeze(-1) if keepdim else distance
+
+    def log0(self, x: Tensor) -> Tensor:
+        return self.geometry.log0(x, c=self.c)
+
+    def exp0(self, v: Tensor) -> Tensor:
+        return self.geometry.exp0(v, c=self.c)
+
+    def rel(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.geometry.rel(x, y, c=self.c)
+
+    def move(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.geometry.move(x, v, c=self.c)
+
+    def rel_coefficients(
+        self, p_x: Tensor, s_x: Tensor, p_y: Tensor, s_y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return self.geometry.rel_coefficients(p_x, s_x, p_y, s_y, c=self.c)
+
+    def transp0(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.geometry.transp0(x, v, c=self.c)
+
+    def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
+        return self.geometry.transp0back(x, u, c=self.c)
+
+    def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Parallel transport of ``v`` from ``x`` to ``y`` along the geodesic."""
+        return self.geometry.transp(x, y, v, c=self.c)
+
+    def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
+        """Riemannian gradient at ``x`` from the Euclidean gradient ``u``."""
+        return self.geometry.egrad2rgrad(x, u, c=self.c)
+
+    def extra_repr(self) -> str:
+        if self.log_scale is None:
+            return f"c={self._c}"
+        return f"c={torch.as_tensor(self.c).item():.6g}, learnable=True"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"

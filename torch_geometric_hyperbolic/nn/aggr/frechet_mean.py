@@ -1,0 +1,76 @@
+r"""The exact Riemannian mean of points."""
+
+import torch
+from torch import Tensor
+from torch_geometric.typing import OptTensor
+
+from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry._numerics import working_dtype
+from torch_geometric_hyperbolic.kernels.frechet_mean import (
+    directions,
+    frechet_mean,
+    solve_hessian,
+)
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
+from torch_geometric_hyperbolic.nn.aggr.midpoint import MidpointAggregation
+
+
+class FrechetMeanAggregation(MidpointAggregation):
+    r"""The weighted Frechet (Karcher) mean of each group,
+
+    .. math::
+        \bar x = \operatorname*{arg\,min}_m \; \sum_j w_j\, d(m, x_j)^2 ,
+
+    found from the midpoint by safeguarded Newton steps, in float64. Gradients are those of the
+    implicit function :math:`\sum_j w_j \operatorname{rel}(\bar x, x_j) = 0`, as in `"Differentiating
+    through the Frechet Mean" <https://arxiv.org/abs/2003.00335>`_: one linear solve with the
+    Hessian, nothing stored per step. Once differentiable.
+
+    Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
+    the origin. Cost :math:`O(E F)` per step, 3 to 8 steps for points within a few units of length.
+    See :class:`MidpointAggregation` for a closed form that is close to it.
+
+    Args:
+        manifold (Manifold): the space of the points.
+
+    Shapes:
+        - **input:** points on ``manifold`` :math:`(|\mathcal{E}|, F_{ambient})`; non-negative
+          weights :math:`(|\mathcal{E}|)` *(optional)*
+        - **output:** one point on ``manifold`` per group
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> aggr = FrechetMeanAggregation(manifold=PoincareBall())
+        >>> aggr(torch.tensor([[0.5, 0.0], [-0.5, 0.0]]), torch.tensor([0, 0]))
+        tensor([[0., 0.]])
+    """
+
+    def forward(
+        self,
+        x: Tensor,
+        index: OptTensor = None,
+        ptr: OptTensor = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+        weight: OptTensor = None,
+    ) -> Tensor:
+        self.assert_two_dimensional_input(x, dim)
+        points = self.manifold.to_ball(x)[0].double()
+        c = torch.as_tensor(self.manifold.c, dtype=torch.float64, device=x.device)
+        group = as_index(index, ptr, x.size(0))
+
+        with torch.no_grad():
+            start = super().forward(x, index, ptr, dim_size, dim, weight)
+            start = self.manifold.to_ball(start)[0].double()
+        share = as_column(weight, points, dim)
+        total = torch.zeros_like(start[:, :1]).index_add(0, group, share)
+        share = share / total.where(total > 0, 1.0)[group]
+        mean = frechet_mean(points.detach(), share.detach(), group, start, c.detach())
+
+        # One more Newton step, of length zero, has the gradients of the implicit function.
+        relative = poincare.rel(mean[group], points, c=c)
+        unit, zeta = directions(relative.detach(), c.detach())
+        force = torch.zeros_like(mean).index_add(0, group, share * relative)
+        step = solve_hessian(force, share.detach(), unit, zeta, group)
+        mean = poincare.move(mean, step, c=c)
+        return self.manifold.from_ball(mean).to(working_dtype(x))

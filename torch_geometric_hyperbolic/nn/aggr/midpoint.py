@@ -1,0 +1,76 @@
+r"""The closed-form mean of hyperbolic points."""
+
+from torch import Tensor
+from torch_geometric.nn.aggr import Aggregation
+from torch_geometric.typing import OptTensor
+
+from torch_geometric_hyperbolic.checks import check_manifold
+from torch_geometric_hyperbolic.geometry._numerics import dot, working_dtype
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
+
+
+class MidpointAggregation(Aggregation):
+    r"""The weighted gyromidpoint of the Poincare ball, which is also the Einstein midpoint of the
+    Klein model and the centroid of the hyperboloid,
+    :math:`\sum_j w_j X_j / (\sqrt c\,\|\sum_j w_j X_j\|_L)`, from
+    `"Hyperbolic Neural Networks++" <https://arxiv.org/abs/2006.08210>`_ (section 4.1).
+
+    Computed in the ball, from gaps :math:`g_j = 1 - c\|x_j\|^2`, as a sum of positive terms:
+
+    .. math::
+        b = \frac{\sum_j (w_j/g_j)\, x_j}{\sum_j w_j/g_j}, \quad
+        V = \frac{\sum_j (w_j/g_j)\, \|x_j - b\|^2}{\sum_j w_j/g_j}, \quad
+        h = \frac{\sum_j w_j}{\sum_j w_j/g_j}, \quad
+        \bar x = \frac{2\, b}{2 - h + \sqrt{h^2 + 4 c V}} .
+
+    Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
+    the origin. Cost :math:`O(E F)`, differentiable in points, weights and curvature.
+
+    Args:
+        manifold (Manifold): the space of the points.
+
+    Shapes:
+        - **input:** points on ``manifold`` :math:`(|\mathcal{E}|, F_{ambient})`; non-negative
+          weights :math:`(|\mathcal{E}|)` *(optional)*
+        - **output:** one point on ``manifold`` per group
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> aggr = MidpointAggregation(manifold=PoincareBall())
+        >>> aggr(torch.tensor([[0.5, 0.0], [-0.5, 0.0]]), torch.tensor([0, 0]))
+        tensor([[0., 0.]])
+    """
+
+    def __init__(self, *, manifold: Manifold) -> None:
+        super().__init__()
+        check_manifold(manifold)
+        self.manifold = manifold
+
+    def forward(
+        self,
+        x: Tensor,
+        index: OptTensor = None,
+        ptr: OptTensor = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+        weight: OptTensor = None,
+    ) -> Tensor:
+        def mean(values: Tensor) -> Tensor:
+            total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")
+            return total / safe_mass
+
+        p, gap = self.manifold.to_ball(x)
+        share = as_column(weight, p, dim) / gap
+        mass = self.reduce(share, index, ptr, dim_size, dim, reduce="sum")
+        safe_mass = mass.where(mass > 0, 1.0)
+        centre = mean(p)
+        offset = p - centre.index_select(dim, as_index(index, ptr, p.size(dim)))
+        spread = mean(dot(offset, offset))
+        h = mean(gap).where(mass > 0, 1.0)
+        root = (h.square() + 4 * self.manifold.c * spread).sqrt()
+        return self.manifold.from_ball(2 * centre / (2 - h + root)).to(working_dtype(x))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(manifold={self.manifold})"

@@ -1,0 +1,78 @@
+r"""Aggregation in the tangent space at the origin."""
+
+from torch import Tensor
+from torch_geometric.nn.aggr import Aggregation
+from torch_geometric.typing import OptTensor
+
+from torch_geometric_hyperbolic.checks import check_manifold
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column
+
+REDUCTIONS = ("max", "min", "mean", "sum")
+
+
+class TangentAggregation(Aggregation):
+    r"""Reduces vectors of the tangent space at the origin coordinate by coordinate.
+
+    .. math::
+        \mathbf{v}_i = \operatorname{reduce}_{j} \; w_j \mathbf{v}_j
+
+    (for ``'mean'`` divided by :math:`\sum_j w_j`). Without a ``manifold`` it takes and returns
+    tangent vectors, ``[*, channels]``: this is what ``aggr='max'`` means in the layers of this
+    package. With a ``manifold`` it takes and returns *points*,
+    :math:`\exp_0 \operatorname{reduce}_j w_j \log_0 \mathbf{x}_j`, and so can be used wherever
+    :class:`MidpointAggregation` can. An empty group gives the origin.
+
+    Equivariant to rotations about the origin for ``'mean'`` and ``'sum'``, not to translations.
+
+    Args:
+        reduce (str, optional): ``'max'``, ``'min'``, ``'mean'`` or ``'sum'``.
+            (default: :obj:`'max'`)
+        manifold (Manifold, optional): the space of the points. (default: :obj:`None`)
+
+    Shapes:
+        - **input:** tangent vectors at the origin :math:`(|\mathcal{E}|, F)`, or points on
+          ``manifold`` :math:`(|\mathcal{E}|, F_{ambient})`; weights :math:`(|\mathcal{E}|)`
+          *(optional)*
+        - **output:** one vector, or point, per group
+
+    Example:
+        >>> import torch
+        >>> aggr = TangentAggregation("max")
+        >>> aggr(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]))
+        tensor([[1., 2.]])
+    """
+
+    def __init__(self, reduce: str = "max", *, manifold: Manifold | None = None) -> None:
+        super().__init__()
+        if reduce not in REDUCTIONS:
+            raise ValueError(f"'reduce' must be one of {REDUCTIONS} (got {reduce!r})")
+        if manifold is not None:
+            check_manifold(manifold)
+        self.reduction = reduce
+        self.manifold = manifold
+
+    def forward(
+        self,
+        x: Tensor,
+        index: OptTensor = None,
+        ptr: OptTensor = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+        weight: OptTensor = None,
+    ) -> Tensor:
+        v = x if self.manifold is None else self.manifold.log0(x)
+        if weight is None:
+            out = self.reduce(v, index, ptr, dim_size, dim, reduce=self.reduction)
+        else:
+            weight = as_column(weight, v, dim)
+            kind = "sum" if self.reduction == "mean" else self.reduction
+            out = self.reduce(weight * v, index, ptr, dim_size, dim, reduce=kind)
+            if self.reduction == "mean":
+                total = self.reduce(weight, index, ptr, dim_size, dim, reduce="sum")
+                out = out / total.where(total != 0, 1.0)
+        return out if self.manifold is None else self.manifold.exp0(out)
+
+    def __repr__(self) -> str:
+        space = "" if self.manifold is None else f", manifold={self.manifold}"
+        return f"{type(self).__name__}({self.reduction!r}{space})"

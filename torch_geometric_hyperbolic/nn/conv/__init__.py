@@ -1,0 +1,10 @@
+"""Convolutions over graphs and images of points."""
+
+from torch_geometric_hyperbolic.nn.conv.h_conv import HConv
+from torch_geometric_hyperbolic.nn.conv.h_conv2d import HConv2d
+from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import (
+    DynamicHyperbolicEdgeConv,
+    HyperbolicEdgeConv,
+)
+
+__all__ = classes = ["HyperbolicEdgeConv", "DynamicHyperbolicEdgeConv", "HConv", "HConv2d"]

@@ -1,0 +1,193 @@
+r"""Hyperbolic convolution over a graph whose edges carry the offset of a window."""
+
+import math
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor
+from torch_geometric.nn.conv import MessagePassing
+from torch_geometric.typing import OptTensor, PairTensor
+
+from torch_geometric_hyperbolic.checks import (
+    check_count,
+    check_edge_index,
+    check_manifold,
+    check_points,
+)
+from torch_geometric_hyperbolic.manifolds import Manifold
+
+
+class HConv(MessagePassing):
+    r"""H-Conv of "Geometric Deep Learning for Inverse Graphics" (S. Kozlukov, 2020): a convolution
+    whose weight depends on the offset :math:`o` of a neighbour in its window.
+
+    .. math::
+        \text{H-Conv 0.2:} \quad
+        \mathbf{x}^{\prime}_i &= \operatorname{move} \Bigl( \mathbf{b}_i, \;
+        \sum_{j \in \mathcal{N}(i)} \mathbf{W}_{o_{ij}}
+        \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j) + \mathbf{b} \Bigr)
+
+        \text{H-Conv 0.1:} \quad
+        \mathbf{x}^{\prime}_i &= \exp_0 \Bigl(
+        \sum_{j \in \mathcal{N}(i)} \mathbf{W}_{o_{ij}} \log_0 \mathbf{x}_j + \mathbf{b} \Bigr)
+
+    The pivot of a window is its target node :math:`\mathbf{x}_i`. The base point
+    :math:`\mathbf{b}_i` is the pivot itself when in- and out-channels agree, and otherwise
+    :math:`\exp_0(\mathbf{A} \log_0 \mathbf{x}_i)` with a learnable linear map :math:`\mathbf{A}`,
+    which starts semi-orthogonal so that pivots keep their radius. A missing neighbour contributes
+    the zero vector. Over the graph of an image,
+    :func:`~torch_geometric_hyperbolic.nn.grid_graph`, it is
+    :class:`~torch_geometric_hyperbolic.nn.HConv2d`. Neither is invariant to isometries.
+
+    Messages are summed per window and offset, then meet the weights in one matrix product:
+    :math:`O(E F + N K F F')` with :math:`K` offsets.
+
+    Args:
+        in_channels (int): Dimension of the input space.
+        out_channels (int): Dimension of the output space.
+        num_offsets (int): Number :math:`K` of offsets in a window.
+        manifold (Manifold): The space of the input and output points.
+        pivot (bool, optional): H-Conv 0.2 if :obj:`True`, else 0.1. (default: :obj:`True`)
+        bias (bool, optional): Learn an additive bias, a tangent vector. (default: :obj:`True`)
+        **kwargs (optional): Additional arguments of
+            :class:`torch_geometric.nn.conv.MessagePassing` other than ``aggr``, which is the sum.
+
+    Shapes:
+        - **input:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{in})` or
+          :math:`((|\mathcal{V}_s|, F_{in}), (|\mathcal{V}_t|, F_{in}))` if bipartite,
+          edge indices :math:`(2, |\mathcal{E}|)`, offsets :math:`(|\mathcal{E}|)`
+        - **output:** points on ``manifold`` :math:`(|\mathcal{V}_t|, F_{out})`
+
+    Raises:
+        TypeError, ValueError: naming the argument, for a wrong last dimension, dtype or manifold.
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> from torch_geometric_hyperbolic.nn import grid_graph
+        >>> ball = PoincareBall()
+        >>> conv = HConv(3, 8, num_offsets=9, manifold=ball)
+        >>> edge_index, offset = grid_graph(5, 5, kernel_size=3, padding=1)
+        >>> conv(ball.random(25, 3), edge_index, offset).shape
+        torch.Size([25, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_offsets: int,
+        *,
+        manifold: Manifold,
+        pivot: bool = True,
+        bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        check_manifold(manifold)
+        for name, value in (
+            ("in_channels", in_channels),
+            ("out_channels", out_channels),
+            ("num_offsets", num_offsets),
+        ):
+            check_count(value, name)
+        super().__init__(aggr="sum", **kwargs)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.num_offsets = num_offsets
+        self.manifold = manifold
+        self.pivot = pivot
+        self.weight = torch.nn.Parameter(torch.empty(out_channels, in_channels, num_offsets))
+        self.bias = torch.nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.lin_pivot = (
+            torch.nn.Linear(in_channels, out_channels, bias=False)
+            if pivot and in_channels != out_channels
+            else None
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        reset_window(self.weight, self.bias, self.lin_pivot)
+
+    def forward(self, x: Union[Tensor, PairTensor], edge_index: Tensor, offset: Tensor) -> Tensor:
+        if isinstance(x, Tensor):
+            x = (x, x)
+        source, target = self._ordered(x[0], x[1])
+        check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
+        check_points(target, "x", like=source)
+        sizes = (source.size(self.node_dim), target.size(self.node_dim))
+        check_edge_index(edge_index, sizes, self.flow)
+        if offset.is_floating_point() or offset.dim() != 1:
+            raise TypeError(f"'offset' must hold one integer per edge (got {offset.dtype})")
+
+        p = s = absolute = (None, None)
+        if self.pivot:
+            (p_j, s_j), (p_i, s_i) = self.manifold.chart(source), self.manifold.chart(target)
+            p, s = self._ordered(p_j, p_i), self._ordered(s_j, s_i)
+        else:
+            absolute = self._ordered(self.manifold.log0(source), None)
+        windows = self.propagate(
+            edge_index,
+            x=x,
+            p=p,
+            s=s,
+            absolute=absolute,
+            offset=offset,
+            size=self._ordered(*sizes),
+        )
+        weight = self.weight.transpose(1, 2).flatten(1)  # [out_channels, num_offsets * in_channels]
+        v = torch.nn.functional.linear(windows.to(weight.dtype), weight, self.bias)
+        if not self.pivot:
+            return self.manifold.exp0(v)
+        return self.manifold.move(base_point(target, self.lin_pivot, self.manifold), v)
+
+    def _ordered(self, source: Any, target: Any) -> tuple[Any, Any]:
+        """Source and target in the order of the rows of ``edge_index`` (its own inverse)."""
+        return (source, target) if self.flow == "source_to_target" else (target, source)
+
+    def message(
+        self,
+        p_i: OptTensor,
+        p_j: OptTensor,
+        s_i: OptTensor,
+        s_j: OptTensor,
+        absolute_j: OptTensor,
+    ) -> Tensor:
+        if absolute_j is not None:
+            return absolute_j
+        alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p_j, s_j)
+        return alpha * (p_j - p_i) - beta * p_i
+
+    def aggregate(
+        self, inputs: Tensor, index: Tensor, offset: Tensor, dim_size: Optional[int] = None
+    ) -> Tensor:
+        """Sum the messages of every window and offset: ``[N, num_offsets * in_channels]``."""
+        slot = index * self.num_offsets + offset
+        slots = self.aggr_module(
+            inputs, slot, dim_size=dim_size * self.num_offsets, dim=self.node_dim
+        )
+        return slots.unflatten(self.node_dim, (dim_size, self.num_offsets)).flatten(-2)
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}, "
+            f"num_offsets={self.num_offsets}, manifold={self.manifold}, pivot={self.pivot})"
+        )
+
+
+def reset_window(
+    weight: Tensor, bias: Optional[Tensor], lin_pivot: Optional[torch.nn.Linear]
+) -> None:
+    """Initialise as :class:`torch.nn.Conv2d` does; the map of the pivot keeps lengths."""
+    torch.nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        bound = weight[0].numel() ** -0.5
+        torch.nn.init.uniform_(bias, -bound, bound)
+    if lin_pivot is not None:
+        torch.nn.init.orthogonal_(lin_pivot.weight)
+
+
+def base_point(pivot: Tensor, lin_pivot: Optional[torch.nn.Linear], manifold: Manifold) -> Tensor:
+    """Where H-Conv 0.2 starts from: the pivot, or its image under a linear map of log0."""
+    if lin_pivot is None:
+        return pivot
+    return manifold.exp0(lin_pivot(manifold.log0(pivot)))

@@ -1,0 +1,159 @@
+r"""Hyperbolic convolution of images whose pixels are points."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
+from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair, centre_offset
+
+
+class HConv2d(torch.nn.Module):
+    r"""H-Conv of "Geometric Deep Learning for Inverse Graphics" (S. Kozlukov, 2020) for images of
+    points, the :class:`torch.nn.Conv2d` of a manifold.
+
+    .. math::
+        \text{H-Conv 0.2 (pivot):} \quad
+        \mathbf{y} &= \operatorname{move} \bigl( \mathbf{b}, \;
+        \textstyle\sum_o \mathbf{W}_o \operatorname{rel}(\mathbf{x}, \mathbf{x}_o)
+        + \mathbf{b}_0 \bigr)
+
+        \text{H-Conv 0.1:} \quad
+        \mathbf{y} &= \exp_0 \bigl(
+        \textstyle\sum_o \mathbf{W}_o \log_0 \mathbf{x}_o + \mathbf{b}_0 \bigr)
+
+    The pivot :math:`\mathbf{x}` is the pixel at the window's centre (the lower one of two for an
+    even size; the origin where the centre lies on padding). The base point :math:`\mathbf{b}` is
+    the pivot itself when in- and out-channels agree and the stride is 1, and otherwise
+    :math:`\exp_0(\mathbf{A} \log_0 \mathbf{x})` with a learnable linear map :math:`\mathbf{A}`,
+    which starts semi-orthogonal so that pivots keep their radius. Padding contributes the zero
+    vector. The same numbers come from :class:`~torch_geometric_hyperbolic.nn.HConv` over
+    :func:`~torch_geometric_hyperbolic.nn.grid_graph`, and with ``pivot=False`` from
+    :class:`torch.nn.Conv2d` between ``log0`` and ``exp0``. Neither is invariant to isometries.
+
+    Cost :math:`O(H W K F F')` with :math:`K` pixels in a window, memory :math:`O(H W K F)`.
+
+    Args:
+        in_channels (int): Dimension of the input space.
+        out_channels (int): Dimension of the output space.
+        kernel_size (int or tuple): Size of the window.
+        stride (int or tuple, optional): Step between windows. (default: :obj:`1`)
+        padding (int or tuple, optional): Rows and columns added on each side.
+            (default: :obj:`0`)
+        dilation (int or tuple, optional): Step within a window. (default: :obj:`1`)
+        manifold (Manifold): The space of the pixels.
+        pivot (bool, optional): H-Conv 0.2 if :obj:`True`, else 0.1. (default: :obj:`True`)
+        bias (bool, optional): Learn an additive bias, a tangent vector. (default: :obj:`True`)
+
+    Shapes:
+        - **input:** points on ``manifold`` along the second dimension,
+          :math:`(B, F_{in}, H, W)`
+        - **output:** points on ``manifold`` :math:`(B, F_{out}, H', W')`, with :math:`H', W'` of
+          :class:`torch.nn.Conv2d`
+
+    Raises:
+        TypeError, ValueError: naming the argument, for a wrong shape, dtype or manifold.
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> ball = PoincareBall()
+        >>> conv = HConv2d(3, 8, kernel_size=3, padding=1, manifold=ball)
+        >>> conv(ball.random(2, 5, 5, 3).permute(0, 3, 1, 2)).shape
+        torch.Size([2, 8, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size2,
+        stride: Size2 = 1,
+        padding: Size2 = 0,
+        dilation: Size2 = 1,
+        *,
+        manifold: Manifold,
+        pivot: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        check_manifold(manifold)
+        check_count(in_channels, "in_channels")
+        check_count(out_channels, "out_channels")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = as_pair(kernel_size, "kernel_size")
+        self.stride = as_pair(stride, "stride")
+        self.padding = as_pair(padding, "padding", low=0)
+        self.dilation = as_pair(dilation, "dilation")
+        self.manifold = manifold
+        self.pivot = pivot
+        self.weight = torch.nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size))
+        self.bias = torch.nn.Parameter(torch.empty(out_channels)) if bias else None
+        same = in_channels == out_channels and self.stride == (1, 1)
+        self.lin_pivot = (
+            torch.nn.Linear(in_channels, out_channels, bias=False) if pivot and not same else None
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters of the module."""
+        reset_window(self.weight, self.bias, self.lin_pivot)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_points(x, "x", dim=4)
+        width = self.manifold.ambient_dim(self.in_channels)
+        if x.size(1) != width:
+            raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
+        x = x.movedim(1, -1)  # [B, H, W, ambient]
+        v = self._relative(x) if self.pivot else self._absolute(x)
+        if not self.pivot:
+            return self.manifold.exp0(v).movedim(-1, 1)
+        base = base_point(self._pivots(x), self.lin_pivot, self.manifold)
+        return self.manifold.move(base, v).movedim(-1, 1)
+
+    def _absolute(self, x: Tensor) -> Tensor:
+        """The ordinary convolution of log0, ``[B, H', W', out_channels]``."""
+        log = self.manifold.log0(x).movedim(-1, 1)
+        return torch.nn.functional.conv2d(
+            log, self.weight, self.bias, self.stride, self.padding, self.dilation
+        ).movedim(1, -1)
+
+    def _relative(self, x: Tensor) -> Tensor:
+        """The convolution of the patches seen from their pivots, ``[B, H', W', out_channels]``."""
+        p, s = self.manifold.chart(x)
+        windows, scalars = self._windows(p), self._windows(s, fill=1.0)
+        inside = self._windows(torch.ones_like(s[:1]))
+        centre = centre_offset(self.kernel_size)
+        p_i, s_i = windows[..., centre, None, :], scalars[..., centre, None, :]
+        alpha, beta = self.manifold.rel_coefficients(p_i, s_i, windows, scalars)
+        relative = inside * (alpha * (windows - p_i) - beta * p_i)  # [B, H', W', K, in_channels]
+        weight = self.weight.flatten(2).transpose(1, 2).flatten(1)
+        return torch.nn.functional.linear(relative.to(weight.dtype).flatten(-2), weight, self.bias)
+
+    def _pivots(self, x: Tensor) -> Tensor:
+        """The points at the windows' centres, ``[B, H', W', ambient]``."""
+        log = self._windows(self.manifold.log0(x))
+        return self.manifold.exp0(log[..., centre_offset(self.kernel_size), :])
+
+    def _windows(self, image: Tensor, fill: float = 0.0) -> Tensor:
+        """All windows of an image ``[B, H, W, n]``, a view of it padded: ``[B, H', W', K, n]``."""
+        (top, left), (rows, cols) = self.padding, self.kernel_size
+        image = torch.nn.functional.pad(image, (0, 0, left, left, top, top), value=fill)
+        spans = [self.dilation[i] * (self.kernel_size[i] - 1) + 1 for i in range(2)]
+        for axis, span in enumerate(spans):
+            if image.size(1 + axis) < span:
+                raise ValueError(
+                    f"'x' with padding must hold a window of {spans} "
+                    f"(got {[image.size(1), image.size(2)]})"
+                )
+        windows = image.unfold(1, spans[0], self.stride[0]).unfold(2, spans[1], self.stride[1])
+        windows = windows[..., :: self.dilation[0], :: self.dilation[1]]  # [B, H', W', n, kh, kw]
+        return windows.flatten(-2).transpose(-1, -2)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.in_channels}, {self.out_channels}, "
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, manifold={self.manifold}, pivot={self.pivot})"
+        )

@@ -1,0 +1,5 @@
+"""Whole networks."""
+
+from torch_geometric_hyperbolic.nn.models.hyperbolic_dgcnn import HyperbolicDGCNN
+
+__all__ = classes = ["HyperbolicDGCNN"]

@@ -1,0 +1,141 @@
+r"""Nearest-neighbour graphs by a manifold's own distance."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.kernels import knn_table
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+
+ENGINES = ("auto", "dense", "torch_cluster")
+
+#: torch-cluster's tree wins below this many dimensions (docs: notes/graphs).
+TREE_CHANNELS = 8
+
+
+def knn(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    batch_x: Tensor | None = None,
+    batch_y: Tensor | None = None,
+    *,
+    manifold: Manifold,
+    engine: str = "auto",
+) -> Tensor:
+    r"""For each point of ``y`` the ``k`` nearest points of ``x`` in the same cloud.
+
+    Exactly ``k`` per query, by geodesic distance, nearest first; equal distances are ordered by
+    index. Euclidean neighbours of ball coordinates are a different, wrong graph. Not
+    differentiable.
+
+    Args:
+        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
+        y (torch.Tensor): points on ``manifold``, ``[M, ambient_dim]``.
+        k (int): number of neighbours.
+        batch_x (torch.Tensor, optional): cloud of each point of ``x``, ``[N]``, sorted.
+        batch_y (torch.Tensor, optional): cloud of each point of ``y``, ``[M]``, sorted.
+        manifold (Manifold): the space the points live in.
+        engine (str, optional): ``'dense'`` (all distances, blocks of bounded memory,
+            :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean candidates, which
+            are re-ranked exactly; needs torch-cluster), or ``'auto'`` by dimension. Both give the
+            same neighbours. (default: :obj:`'auto'`)
+
+    Returns:
+        ``[2, M * k]``, the query's index in ``y`` above the neighbour's index in ``x``, as
+        ``torch_cluster.knn`` returns it.
+
+    Raises:
+        ValueError: if ``k`` exceeds the number of points of a cloud that is asked for.
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> x = torch.tensor([[0.0], [0.1], [0.8]])
+        >>> knn(x, torch.tensor([[0.7]]), k=2, manifold=PoincareBall())
+        tensor([[0, 0],
+                [2, 1]])
+    """
+    table = _neighbours(x, y, k, batch_x, batch_y, manifold, loop=True, engine=engine)
+    row = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
+    return torch.stack([row, table.flatten()])
+
+
+def knn_graph(
+    x: Tensor,
+    k: int,
+    batch: Tensor | None = None,
+    loop: bool = False,
+    flow: str = "source_to_target",
+    *,
+    manifold: Manifold,
+    engine: str = "auto",
+) -> Tensor:
+    r"""The graph that connects each point to its ``k`` nearest points of the same cloud.
+
+    Every node has exactly ``k`` neighbours, with duplicates among the points too.
+
+    Args:
+        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
+        k (int): number of neighbours.
+        batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
+        loop (bool, optional): whether a point may be its own neighbour. (default: :obj:`False`)
+        flow (str, optional): ``'source_to_target'`` puts the neighbours in the first row,
+            ``'target_to_source'`` in the second. (default: :obj:`'source_to_target'`)
+        manifold (Manifold): the space the points live in.
+        engine (str, optional): see :func:`knn`. (default: :obj:`'auto'`)
+
+    Returns:
+        ``edge_index``, ``[2, N * k]``.
+
+    Raises:
+        ValueError: if ``k`` exceeds the number of (other) points of a cloud.
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> knn_graph(torch.tensor([[0.0], [0.1], [0.8]]), k=1, manifold=PoincareBall())
+        tensor([[1, 0, 1],
+                [0, 1, 2]])
+    """
+    if flow not in ("source_to_target", "target_to_source"):
+        raise ValueError(f"'flow' must be 'source_to_target' or 'target_to_source' (got {flow!r})")
+    table = _neighbours(x, x, k, batch, batch, manifold, loop=loop, engine=engine)
+    centre = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
+    pair = [table.flatten(), centre]
+    return torch.stack(pair if flow == "source_to_target" else pair[::-1])
+
+
+@torch.no_grad()
+def _neighbours(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    batch_x: Tensor | None,
+    batch_y: Tensor | None,
+    manifold: Manifold,
+    loop: bool,
+    engine: str,
+) -> Tensor:
+    """The table of neighbours, ``[M, k]``."""
+    check_manifold(manifold)
+    check_count(k, "k")
+    check_points(x, "x", dim=2)
+    check_points(y, "y", dim=2, like=x)
+    for name, batch, points in (("batch_x", batch_x, x), ("batch_y", batch_y, y)):
+        if batch is not None and batch.shape != points.shape[:1]:
+            raise ValueError(
+                f"'{name}' must have one entry per point (got shape {tuple(batch.shape)} "
+                f"for {points.size(0)} points)"
+            )
+    if engine not in ENGINES:
+        raise ValueError(f"'engine' must be one of {ENGINES} (got {engine!r})")
+    if engine == "torch_cluster" and not WITH_TORCH_CLUSTER:
+        raise ValueError("'engine' is 'torch_cluster', but torch-cluster is not installed")
+    points, gap = manifold.to_ball(x)
+    queries, _ = manifold.to_ball(y)
+    if engine == "auto":
+        low = points.size(1) < TREE_CHANNELS and points.device.type == "cpu"
+        tree = WITH_TORCH_CLUSTER and low
+        engine = "torch_cluster" if tree else "dense"
+    c = torch.as_tensor(manifold.c, dtype=torch.float64)
+    return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine)

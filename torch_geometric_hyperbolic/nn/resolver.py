@@ -1,0 +1,28 @@
+"""Names of this package's aggregations, as PyG resolves its own."""
+
+from typing import Any
+
+from torch_geometric.nn.aggr import Aggregation
+
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.aggr import FrechetMeanAggregation, MidpointAggregation
+
+
+def resolve_aggr(aggr: Any, manifold: Manifold) -> Any:
+    """``'midpoint'`` and ``'frechet_mean'`` on ``manifold``; anything else is left to PyG.
+
+    Raises:
+        ValueError: if ``aggr`` holds points of another manifold.
+    """
+    if aggr == "midpoint":
+        return MidpointAggregation(manifold=manifold)
+    if aggr == "frechet_mean":
+        return FrechetMeanAggregation(manifold=manifold)
+    if acts_on_points(aggr) and repr(aggr.manifold) != repr(manifold):
+        raise ValueError(f"'aggr' must act on {manifold} (got {aggr})")
+    return aggr
+
+
+def acts_on_points(aggr: Aggregation | None) -> bool:
+    """An aggregation that holds a manifold takes and returns points, any other tangent vectors."""
+    return getattr(aggr, "manifold", None) is not None

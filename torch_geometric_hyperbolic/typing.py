@@ -1,0 +1,30 @@
+"""Aliases, and flags for what is installed: the only ``try``/``except`` imports of the package.
+
+``TGH_HIDE=torch_cluster,torch_scatter`` in the environment hides packages, as if not installed.
+"""
+
+import importlib
+import os
+
+from torch import Tensor
+
+#: A curvature parameter: the curvature is ``-c``.
+Curvature = float | Tensor
+
+_HIDDEN = os.environ.get("TGH_HIDE", "").split(",")
+
+
+def _available(package: str) -> bool:
+    if package in _HIDDEN:
+        return False
+    try:
+        importlib.import_module(package)
+    except (ImportError, OSError):  # OSError: built against another torch
+        return False
+    return True
+
+
+WITH_TORCH_CLUSTER = _available("torch_cluster")
+WITH_TORCH_SCATTER = _available("torch_scatter")
+
+__all__ = ["Curvature", "WITH_TORCH_CLUSTER", "WITH_TORCH_SCATTER"]
