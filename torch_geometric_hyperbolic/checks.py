@@ -75,15 +75,15 @@ def check_points(
         )
 
 
-def check_edge_index(edge_index: object, sizes: tuple[int, int], flow: str) -> None:
+def check_edge_index(edge_index: Tensor, sizes: tuple[int, int], flow: str) -> None:
     """Raise if ``edge_index`` points outside the nodes; does nothing unless validation is on.
 
     ``sizes`` are the numbers of source and target nodes, ``x_j`` and ``x_i``.
     """
     dense = isinstance(edge_index, Tensor) and edge_index.layout == torch.strided
-    if not (validation_enabled() and dense and edge_index.numel()):  # type: ignore[attr-defined]
+    if not (validation_enabled() and dense and edge_index.numel()):
         return
-    rows = edge_index if flow == "source_to_target" else edge_index.flip(0)  # type: ignore
+    rows = edge_index if flow == "source_to_target" else edge_index.flip(0)
     for row, size, role in zip(rows, sizes, ("source", "target"), strict=True):
         low, high = int(row.min()), int(row.max())
         if low < 0 or high >= size:

@@ -141,6 +141,7 @@ def gap(x: Tensor, c: Curvature) -> Tensor:
     if x.dtype != torch.float64:
         x = x.double()
         return 1 - c * dot(x, x)
+    radius: Curvature
     if isinstance(c, Tensor):  # c = 0 is the flat limit: any finite radius will do
         radius = (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
     else:

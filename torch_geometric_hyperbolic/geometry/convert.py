@@ -2,7 +2,7 @@ r"""Isometries between the models: Poincare ball, hyperboloid and Klein ball of 
 
 All three hold the same point: the stereographic image :math:`x = X_s / (1 + \sqrt c X_0)` in the
 Poincare ball, the gnomonic image :math:`X_s / (\sqrt c X_0)` in the Klein ball. Computed in
-float64, returned in the dtype given. Source: Cannon et al., "Hyperbolic Geometry" (1997), section 7.
+float64, returned in the dtype given. Source: Cannon et al., "Hyperbolic Geometry" (1997), sec. 7.
 """
 
 from torch import Tensor

@@ -1,8 +1,8 @@
 r"""Exact k nearest neighbours in the conformal ball, as one custom operator with two engines.
 
 For a fixed query :math:`y` the points are ordered by :math:`\|x - y\|^2 / g_x`
-(the distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`), differences first, never a Gram
-matrix. In Euclidean space :math:`g = 1`.
+(the distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`), differences first, never a
+Gram matrix. In Euclidean space :math:`g = 1`.
 """
 
 from collections.abc import Iterator
@@ -152,10 +152,10 @@ def _search_cluster(
 ) -> Tensor:
     r"""More Euclidean neighbours than needed by torch-cluster, re-ranked and certified.
 
-    Points that were not fetched are at Euclidean distance :math:`t \ge T` of the query, the distance
-    of the last one fetched, so their key is at least
-    :math:`T^2 / (1 - c(\|y\| - T)^2)`, that of the point on the segment to the origin. Queries whose
-    k-th key is not below that bound are searched densely.
+    Points that were not fetched are at Euclidean distance :math:`t \ge T` of the query, with
+    :math:`T` that of the last one fetched, so their key is at least
+    :math:`T^2 / (1 - c(\|y\| - T)^2)`, the key of the point at :math:`T` towards the origin.
+    Queries whose k-th key is not below that bound are searched exactly.
     """
     n, m = len(points), len(queries)
     fetch = min(n, k + 2 if float(c) == 0 else 2 * k + 2)

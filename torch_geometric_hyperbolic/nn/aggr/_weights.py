@@ -1,8 +1,8 @@
 """Weights and group indices in the shape that the aggregations compute with."""
 
 from torch import Tensor
-from torch_geometric.typing import OptTensor
 from torch_geometric.index import ptr2index
+from torch_geometric.typing import OptTensor
 
 
 def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:

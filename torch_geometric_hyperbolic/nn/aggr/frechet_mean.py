@@ -16,15 +16,15 @@ from torch_geometric_hyperbolic.nn.aggr.midpoint import MidpointAggregation
 
 
 class FrechetMeanAggregation(MidpointAggregation):
-    r"""The weighted Frechet (Karcher) mean of each group,
+    r"""The weighted Frechet (Karcher) mean of each group.
 
     .. math::
         \bar x = \operatorname*{arg\,min}_m \; \sum_j w_j\, d(m, x_j)^2 ,
 
-    found from the midpoint by safeguarded Newton steps, in float64. Gradients are those of the
-    implicit function :math:`\sum_j w_j \operatorname{rel}(\bar x, x_j) = 0`, as in `"Differentiating
-    through the Frechet Mean" <https://arxiv.org/abs/2003.00335>`_: one linear solve with the
-    Hessian, nothing stored per step. Once differentiable.
+    Found from the midpoint by safeguarded Newton steps, in float64. Gradients are those of the
+    implicit function :math:`\sum_j w_j \operatorname{rel}(\bar x, x_j) = 0`, as in
+    `"Differentiating through the Frechet Mean" <https://arxiv.org/abs/2003.00335>`_: one linear
+    solve with the Hessian, nothing stored per step. Once differentiable.
 
     Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
     the origin. Cost :math:`O(E F)` per step, 3 to 8 steps for points within a few units of length.

@@ -1,6 +1,7 @@
 """Finding the linear map that a layer may apply to nodes instead of edges."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch_geometric.nn
@@ -9,29 +10,33 @@ from torch import Tensor
 LINEAR = (torch.nn.Linear, torch_geometric.nn.Linear)
 
 
-def split_first_linear(
-    nn: object,
-) -> tuple[torch.nn.Module, Callable[[Tensor], Tensor]] | tuple[None, None]:
-    """The first linear layer of ``nn`` and the rest of it, or ``(None, None)``.
+class Split(NamedTuple):
+    """A network as a linear layer and what follows it."""
+
+    linear: torch.nn.Linear
+    rest: Callable[[Tensor], Tensor]
+
+
+def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
+    """The first linear layer of ``nn`` and the rest of it, or :obj:`None`.
 
     Found where applying it elsewhere cannot be noticed: ``nn`` is a linear layer or a
     :class:`torch.nn.Sequential` that begins with one, neither has hooks or parametrizations, and
     its size is known.
     """
-    first = nn[0] if type(nn) is torch.nn.Sequential and len(nn) > 0 else nn
-    if type(first) not in LINEAR or _has_hooks(first) or _has_hooks(nn) or first.in_features < 1:
-        return None, None
-    return first, nn[1:] if first is not nn else _identity
+    first: Any = nn
+    rest: torch.nn.Module = torch.nn.Identity()
+    if type(nn) is torch.nn.Sequential and len(nn) > 0:
+        first, rest = nn[0], nn[1:]
+    if type(first) not in LINEAR or first.in_features < 1:
+        return None
+    return None if _has_hooks(first) or _has_hooks(nn) else Split(first, rest)
 
 
-def _has_hooks(module: torch.nn.Module) -> bool:
+def _has_hooks(module: Any) -> bool:
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
     )
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x

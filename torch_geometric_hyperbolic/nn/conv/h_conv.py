@@ -157,9 +157,7 @@ class HConv(MessagePassing):
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p_j, s_j)
         return alpha * (p_j - p_i) - beta * p_i
 
-    def aggregate(
-        self, inputs: Tensor, index: Tensor, offset: Tensor, dim_size: Optional[int] = None
-    ) -> Tensor:
+    def aggregate(self, inputs: Tensor, index: Tensor, offset: Tensor, dim_size: int) -> Tensor:
         """Sum the messages of every window and offset: ``[N, num_offsets * in_channels]``."""
         slot = index * self.num_offsets + offset
         slots = self.aggr_module(

@@ -138,7 +138,7 @@ class HConv2d(torch.nn.Module):
 
     def _windows(self, image: Tensor, fill: float = 0.0) -> Tensor:
         """All windows of an image ``[B, H, W, n]``, a view of it padded: ``[B, H', W', K, n]``."""
-        (top, left), (rows, cols) = self.padding, self.kernel_size
+        top, left = self.padding
         image = torch.nn.functional.pad(image, (0, 0, left, left, top, top), value=fill)
         spans = [self.dilation[i] * (self.kernel_size[i] - 1) + 1 for i in range(2)]
         for axis, span in enumerate(spans):

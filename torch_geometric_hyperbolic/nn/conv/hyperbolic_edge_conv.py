@@ -5,6 +5,7 @@ from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj, OptTensor, PairOptTensor, PairTensor
@@ -101,8 +102,10 @@ class HyperbolicEdgeConv(MessagePassing):
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = self._ordered(x[0], x[1])
-        linear, _ = split_first_linear(self.nn)
-        width = None if linear is None else self.manifold.ambient_dim(linear.in_features // 2)
+        split = split_first_linear(self.nn)
+        width = None
+        if split is not None:
+            width = self.manifold.ambient_dim(split.linear.in_features // 2)
         check_points(source, "x", width=width)
         check_points(target, "x", like=source)
         sizes = (source.size(self.node_dim), target.size(self.node_dim))
@@ -112,15 +115,13 @@ class HyperbolicEdgeConv(MessagePassing):
         p_j, s_j = (p_i, s_i) if source is target else self.manifold.chart(source)
         absolute = self.manifold.log0(target)
         relative: PairOptTensor = (None, None)
-        if linear is not None:
-            weight = linear.weight.chunk(2, dim=1)
-            absolute = torch.nn.functional.linear(absolute, weight[0], linear.bias)
-            relative_i = torch.nn.functional.linear(p_i.double(), weight[1].double())
-            relative_j = (
-                relative_i
-                if source is target
-                else torch.nn.functional.linear(p_j.double(), weight[1].double())
-            )
+        if split is not None:
+            weight = split.linear.weight.chunk(2, dim=1)
+            absolute = linear(absolute, weight[0], split.linear.bias)
+            relative_i = linear(p_i.double(), weight[1].double())
+            relative_j = relative_i
+            if source is not target:
+                relative_j = linear(p_j.double(), weight[1].double())
             relative = self._ordered(relative_j, relative_i)
 
         out = self.propagate(
@@ -153,11 +154,11 @@ class HyperbolicEdgeConv(MessagePassing):
         difference = (relative_j - relative_i).to(alpha.dtype)
         relative = alpha * difference - beta * relative_i.to(alpha.dtype)
         relative = relative.to(absolute_i.dtype)
-        linear, rest = split_first_linear(self.nn)
-        if linear is None:
+        split = split_first_linear(self.nn)
+        if split is None:
             out = self.nn(torch.cat([absolute_i, relative], dim=-1))
         else:
-            out = rest(absolute_i + relative)
+            out = split.rest(absolute_i + relative)
         return self.manifold.exp0(out) if acts_on_points(self.aggr_module) else out
 
     def aggregate(

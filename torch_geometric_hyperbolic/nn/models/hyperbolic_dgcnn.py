@@ -91,8 +91,8 @@ class HyperbolicDGCNN(torch.nn.Module):
     def reset_parameters(self) -> None:
         """Resets all learnable parameters of the module."""
         for conv in self.convs:
-            conv.reset_parameters()
-            moderate_radius_(conv.nn[1], INITIAL_RADIUS)
+            conv.reset_parameters()  # type: ignore[operator]
+            moderate_radius_(conv.nn[1], INITIAL_RADIUS)  # type: ignore[index, arg-type]
         for module in (*self.embed, *self.head):
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()

@@ -18,7 +18,7 @@ def global_tangent_pool(
     manifold: Manifold,
     reduce: str = "mean",
 ) -> Tensor:
-    r""":math:`\exp_0` of the mean, maximum, minimum or sum of :math:`\log_0` of each graph's points.
+    r""":math:`\exp_0` of the mean, maximum, minimum or sum of each graph's :math:`\log_0`.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.

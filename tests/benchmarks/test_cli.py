@@ -1,0 +1,61 @@
+import argparse
+
+import pytest
+from _cli import UsageError, check_same_config, config_of, integer, integers, real, run_command
+
+
+def test_flag_types_accept_their_range():
+    assert integer(1)("1") == 1
+    assert real(0)("0") == 0
+    assert real(0, 1)("0.99") == 0.99
+    assert integers("32,64") == (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (integer(1), "0"),
+        (integer(1), "1.5"),
+        (real(0), "-1e-9"),
+        (real(0, open_low=True), "0"),
+        (real(0, 1), "1"),
+        (real(0), "inf"),
+        (real(0), "nan"),
+        (real(0), "x"),
+        (integers, ""),
+        (integers, "3,0"),
+        (integers, "3,,4"),
+    ],
+)
+def test_flag_types_refuse_the_rest_and_say_what_they_got(parse, text):
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        parse(text)
+    assert text in str(error.value)
+
+
+def test_the_config_holds_what_determines_the_numbers(tmp_path):
+    args = argparse.Namespace(lr=0.1, widths=(3, 4), out=tmp_path, resume=True, threads=2)
+    assert config_of(args) == {"lr": 0.1, "widths": [3, 4]}
+
+
+def test_a_config_that_differs():
+    check_same_config({"lr": 1}, {"lr": 1})
+    with pytest.raises(UsageError, match=r"--batch-size differs .*\(got 1, .* has 2\)"):
+        check_same_config({"batch_size": 1}, {"batch_size": 2})
+    with pytest.raises(UsageError, match=r"--new differs .*\(got None, .* has 2\)"):
+        check_same_config({}, {"new": 2})
+
+
+def fail(error):
+    def handler(args):
+        raise error
+
+    return argparse.Namespace(command="train", handler=handler)
+
+
+def test_only_mistakes_of_the_user_lose_their_traceback(capsys):
+    assert run_command("s.py", fail(UsageError("two\nlines"))) == 2
+    assert capsys.readouterr().err == "s.py train: error: two lines\n"
+    assert run_command("s.py", fail(KeyboardInterrupt())) == 130
+    with pytest.raises(ValueError, match="bug"):
+        run_command("s.py", fail(ValueError("bug")))

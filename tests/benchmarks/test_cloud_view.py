@@ -1,0 +1,87 @@
+import math
+
+import pytest
+import torch
+from _cloud_view import CloudView, as_nodes, rotations
+
+STILL = {
+    "num_points": 8,
+    "scale_low": 1.0,
+    "scale_high": 1.0,
+    "shift": 0.0,
+    "jitter": 0.0,
+    "rotate": "none",
+    "subsample": "random",
+}
+
+
+def augmented(x, seed=0, **changes):
+    return CloudView(STILL | changes).augmented(x, torch.Generator().manual_seed(seed))
+
+
+def test_evaluation_takes_the_first_points():
+    x = torch.randn(2, 20, 3)
+    assert torch.equal(CloudView(STILL).plain(x), x[:, :8])
+    assert torch.equal(augmented(x, subsample="first"), x[:, :8])
+
+
+def test_training_draws_distinct_points_of_the_cloud():
+    x = torch.arange(2 * 20 * 3.0).view(2, 20, 3)
+    seen = augmented(x)
+    for cloud, stored in zip(seen, x, strict=True):
+        rows = (cloud[:, None] == stored[None]).all(-1)  # [8, 20]
+        assert rows.sum(1).tolist() == [1] * 8
+        assert rows.sum(0).max() == 1
+    assert not torch.equal(seen, x[:, :8])
+    assert not torch.equal(seen[0], seen[1] - 60)  # each cloud its own subset
+
+
+def test_all_randomness_comes_from_the_generator():
+    x = torch.randn(2, 20, 3)
+    changes = {"scale_low": 0.5, "shift": 0.3, "jitter": 0.1, "rotate": "z"}
+    first = augmented(x, **changes)
+    torch.manual_seed(1)
+    assert torch.equal(first, augmented(x, **changes))
+    assert not torch.equal(first, augmented(x, seed=1, **changes))
+
+
+def test_scale_and_shift_are_per_cloud_and_axis_and_in_range():
+    x = torch.ones(50, 8, 3)
+    scaled = augmented(x, scale_low=0.5, scale_high=2.0)
+    assert torch.equal(scaled, scaled[:, :1].expand_as(scaled))
+    assert 0.5 <= scaled.min() < 0.6
+    assert 1.9 < scaled.max() <= 2.0
+    assert not torch.equal(scaled[..., 0], scaled[..., 1])
+    shifted = augmented(torch.zeros(50, 8, 3), shift=0.3)
+    assert torch.equal(shifted, shifted[:, :1].expand_as(shifted))
+    assert -0.3 <= shifted.min() < -0.25
+    assert 0.25 < shifted.max() <= 0.3
+
+
+def test_jitter_is_per_coordinate():
+    noise = augmented(torch.zeros(50, 8, 3), jitter=0.1)
+    assert noise.std().item() == pytest.approx(0.1, rel=0.1)
+    assert noise.unique().numel() == noise.numel()
+
+
+@pytest.mark.parametrize(("axis", "fixed"), [("z", 2), ("y", 1)])
+def test_rotations(axis, fixed):
+    matrix = rotations(torch.tensor([0.3, math.pi / 2]), axis)
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3).expand(2, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(2))
+    assert torch.equal(matrix[:, fixed], torch.eye(3)[fixed].expand(2, 3))
+    assert matrix.diagonal(dim1=1, dim2=2).sum(1).tolist() == pytest.approx(
+        [1 + 2 * math.cos(0.3), 1.0]
+    )
+    x = torch.randn(4, 8, 3)
+    turned = augmented(x, rotate=axis)
+    torch.testing.assert_close(turned[..., fixed], x[..., fixed])
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    assert (turned - x).abs().max() > 0.1
+
+
+def test_as_nodes_keeps_clouds_together():
+    x = torch.arange(12.0).view(2, 2, 3)
+    pos, batch = as_nodes(x)
+    assert batch.tolist() == [0, 0, 1, 1]
+    assert pos[2:].tolist() == x[1].tolist()

@@ -1,0 +1,34 @@
+import json
+
+import pytest
+from _files import atomic_path, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="stop"), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("stop")
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_json_has_one_line_per_key_and_refuses_nan(tmp_path):
+    path = tmp_path / "file.json"
+    record = {"a": [1, 2, [3]], "b": {"c": "d"}}
+    write_json(path, record)
+    assert json.loads(path.read_text()) == record
+    assert len(path.read_text().splitlines()) == 2 + len(record)
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == record

@@ -1,0 +1,18 @@
+import pytest
+import torch
+from _metrics import Score
+
+
+def test_against_the_definition_on_unequal_classes():
+    y = torch.tensor([0] * 8 + [1] * 2)
+    predicted = torch.tensor([0] * 6 + [1, 1] + [1, 0])
+    logits = torch.nn.functional.one_hot(predicted, 2).float()
+    score = Score(2, torch.device("cpu"))
+    score.update(logits[:4], y[:4], torch.tensor(1.0))
+    score.update(logits[4:], y[4:], torch.tensor(2.0))
+    values = score.compute()
+    assert values["oa"] == pytest.approx(7 / 10)
+    assert values["macc"] == pytest.approx((6 / 8 + 1 / 2) / 2)
+    assert values["loss"] == pytest.approx((4 * 1.0 + 6 * 2.0) / 10)
+    assert values["confusion"] == [[6, 2], [1, 1]]  # rows: true class
+    assert score.running() == pytest.approx((1.6, 0.7))

@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+from _cli import UsageError
+from _files import write_json
+from _report import BEGIN, END, fill_readme, load_records, markdown_table, write_pictures
+from matplotlib.image import imread
+
+
+def make_record(manifold="poincare", seed=0, oa=0.5, **changes):
+    record = {
+        "benchmark": "modelnet40",
+        "name": f"toy-{manifold}-seed{seed}",
+        "config": {
+            "manifold": manifold,
+            "curvature": 1.0,
+            "learnable_curvature": False,
+            "seed": seed,
+            "epochs": 2,
+            "num_points": 64,
+        },
+        "data": {"name": "toy", "class_names": ["cube", "ball"]},
+        "parameters": 81234,
+        "timing": {"train_seconds_per_epoch": 12.34},
+        "test": {
+            "last": {"epoch": 2, "loss": 1.0, "oa": oa, "macc": 0.25},
+            "best": {"epoch": 1, "loss": 1.0, "oa": 0.75, "macc": 0.625},
+        },
+        "confusion": [[3, 1], [2, 2]],
+        "embedding": {
+            "kind": "disk" if manifold != "euclidean" else "plane",
+            "scale": 1.0,
+            "explained": 0.5,
+            "xy": [[0.1, 0.2], [-0.5, 0.3], [0.0, 0.9]],
+            "y": [0, 1, 1],
+        },
+        "curves": {
+            "train_loss": [2.0, 1.0],
+            "train_oa": [0.1, 0.5],
+            "val_loss": [1.5, 1.2],
+            "val_oa": [0.2, 0.4],
+            "radii": [{"conv1": 1.0}, {"conv1": 1.1}],
+        },
+    }
+    return record | changes
+
+
+def test_a_row_of_the_table():
+    assert markdown_table([make_record()]).splitlines()[2] == (
+        "| toy | 64 | Poincaré ball, c = 1 | 81,234 | 2 | 1 | 50.0 | 25.0 | 75.0 | 62.5 | 12.3 |"
+    )
+
+
+def test_seeds_share_a_row_and_other_settings_do_not():
+    records = [make_record(seed=seed, oa=oa) for seed, oa in ((0, 0.4), (1, 0.5), (2, 0.6))]
+    rows = markdown_table([*records, make_record("euclidean")]).splitlines()[2:]
+    assert len(rows) == 2
+    assert "| 3 | 50.0 ± 10.0 | 25.0 ± 0.0 |" in rows[0]
+    assert "| Euclidean |" in rows[1]
+
+
+def test_without_validation_split_there_is_no_best_column_value():
+    record = make_record()
+    del record["test"]["best"]
+    assert markdown_table([record]).splitlines()[2].endswith("| 50.0 | 25.0 | - | - | 12.3 |")
+
+
+def test_the_readme_changes_between_the_markers_only(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for _ in range(2):  # the second time finds what the first one wrote
+        fill_readme(readme, "| new |\n")
+        assert readme.read_text() == f"before\n{BEGIN}\n\n| new |\n\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("text", ["nothing", BEGIN, END, f"{END}\n{BEGIN}"])
+def test_a_readme_without_markers_is_left_alone(tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(UsageError, match="--readme: the file lacks"):
+        fill_readme(readme, "new")
+    assert readme.read_text() == text
+
+
+def test_records_are_read_from_files_and_folders(tmp_path):
+    for name in ("b", "a"):
+        write_json(tmp_path / f"{name}.json", make_record(name=name))
+    assert [r["name"] for r in load_records([tmp_path])] == ["a", "b"]
+    assert [r["name"] for r in load_records([tmp_path / "b.json"])] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read"),
+        ("[1]", "not a results file"),
+        (json.dumps({"benchmark": "x"}), r"not a results file \(no 'name'\)"),
+    ],
+)
+def test_a_file_that_is_no_result(tmp_path, content, message):
+    (tmp_path / "bad.json").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load_records([tmp_path])
+    with pytest.raises(UsageError, match="cannot read"):
+        load_records([tmp_path / "missing.json"])
+
+
+def test_pictures(tmp_path):
+    records = [make_record(), make_record("euclidean")]
+    paths = write_pictures(records, tmp_path)
+    assert sorted(path.name for path in paths) == [
+        "confusion-toy-euclidean-seed0.png",
+        "confusion-toy-poincare-seed0.png",
+        "curves-toy.png",
+        "embedding-toy-euclidean-seed0.png",
+        "embedding-toy-poincare-seed0.png",
+    ]
+    for path in paths:
+        picture = imread(path)
+        assert min(picture.shape[:2]) > 400
+        assert np.ptp(picture[..., :3]) > 0.5  # not a blank sheet

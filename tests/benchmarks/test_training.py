@@ -1,0 +1,171 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from _checkpoint import load_checkpoint, save_checkpoint
+from _cli import UsageError
+from _training import Splits, Trainer, evaluate
+
+TIMES = ("train_seconds", "eval_seconds")
+
+
+def curves_of(trainer):
+    return {key: value for key, value in trainer.curves.items() if key not in TIMES}
+
+
+def train_to(trainer, epoch):
+    while trainer.epoch < epoch:
+        trainer.run_epoch()
+    return trainer
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_interrupted_in_an_epoch_and_resumed_equals_uninterrupted(
+    make_net, task, splits, config, schedule, tmp_path
+):
+    config["schedule"] = schedule
+    whole = train_to(Trainer(make_net(), task, splits, config), 4)
+
+    first = train_to(Trainer(make_net(), task, splits, config), 2)
+    save_checkpoint(tmp_path / "c.pt", {"benchmark": "b", **first.state_dict()})
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        first.run_epoch(lambda score: steps.append(1) if not steps else interrupt())
+
+    torch.manual_seed(12345)  # another process starts with other global state
+    torch.rand(7)
+    second = Trainer(make_net(), task, splits, config)
+    second.load_state_dict(load_checkpoint(tmp_path / "c.pt", "b"))
+    train_to(second, 4)
+
+    assert curves_of(second) == curves_of(whole)
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key]), key
+    assert second.best["epoch"] == whole.best["epoch"]
+    for key, value in whole.best["model"].items():
+        assert torch.equal(value, second.best["model"][key]), key
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("lost", ["shuffle", "augment", "torch"])
+def test_every_random_state_matters(make_net, task, splits, config, lost):
+    """The test above would notice if one of the saved generators were forgotten."""
+    whole = train_to(Trainer(make_net(), task, splits, config), 2)
+    first = train_to(Trainer(make_net(), task, splits, config), 1)
+    state = first.state_dict()
+    second = Trainer(make_net(), task, splits, config)
+    state["random"][0][lost] = second.random_state()[lost]
+    second.load_state_dict(state)
+    train_to(second, 2)
+    assert curves_of(second) != curves_of(whole)
+
+
+def test_same_seed_same_numbers_other_seed_others(make_net, task, splits, config):
+    runs = [train_to(Trainer(make_net(), task, splits, config), 1) for _ in range(2)]
+    other = train_to(Trainer(make_net(), task, splits, config | {"seed": 4}), 1)
+    assert curves_of(runs[0]) == curves_of(runs[1])
+    assert curves_of(runs[0]) != curves_of(other)
+
+
+def test_it_learns(make_net, task, splits, config):
+    trainer = train_to(Trainer(make_net(), task, splits, config | {"epochs": 15}), 15)
+    assert trainer.curves["train_loss"][-1] < 0.8 * trainer.curves["train_loss"][0]
+    assert trainer.curves["val_oa"][-1] > 0.7
+
+
+def test_the_best_epoch_is_kept_as_it_was(make_net, task, splits, config):
+    config |= {"lr": 1.0, "schedule": "constant", "epochs": 8}
+    trainer = Trainer(make_net(), task, splits, config)
+    weights = []
+    for _ in range(8):
+        trainer.run_epoch()
+        weights.append({key: value.clone() for key, value in trainer.model.state_dict().items()})
+    val = trainer.curves["val_oa"]
+    assert max(val) > val[-1]  # else the last epoch would be the best and the test empty
+    assert trainer.best["epoch"] == 1 + val.index(max(val))
+    for key, value in weights[trainer.best["epoch"] - 1].items():
+        assert torch.equal(value, trainer.best["model"][key]), key
+
+
+def test_an_epoch_visits_distinct_samples_in_a_new_order(make_net, task, splits, config):
+    trainer = Trainer(make_net(), task, splits, config)
+    first, second = (torch.cat(list(trainer.batches())) for _ in range(2))
+    assert first.numel() == 24  # 3 whole batches of 8 out of 30
+    assert first.unique().numel() == 24
+    assert not torch.equal(first, second)
+
+
+def test_evaluation_changes_nothing_and_does_not_depend_on_its_batches(
+    make_net, task, splits, config
+):
+    model = make_net()
+    trainer = Trainer(model, task, splits, config)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    scores = [
+        evaluate(model, task, splits.test, config | {"eval_batch_size": size}, trainer.process)
+        for size in (1, 5, 12)
+    ]
+    for score in scores[1:]:
+        assert score["loss"] == pytest.approx(scores[0]["loss"], rel=1e-6)
+        assert score["confusion"] == scores[0]["confusion"]
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_only_matrices_decay(make_net, task, splits, config):
+    trainer = Trainer(make_net(), task, splits, config)
+    decay = {
+        id(p): group["weight_decay"]
+        for group in trainer.optimizer.param_groups
+        for p in group["params"]
+    }
+    model = trainer.model
+    assert decay[id(model.head.weight)] == 0.01
+    for parameter in (model.head.bias, model.body[1].weight, model.scale):
+        assert decay[id(parameter)] == 0
+    assert len(decay) == len(list(model.parameters()))
+
+
+def test_one_cycle_covers_the_whole_run(make_net, task, splits, config):
+    trainer = Trainer(make_net(), task, splits, config)
+    rates = []
+    for _ in range(4):
+        trainer.run_epoch(lambda score: rates.append(trainer.schedule.get_last_lr()[0]))
+    assert len(rates) == 12
+    assert max(rates) == pytest.approx(0.01, rel=0.15)
+    assert rates[-1] < 1e-3 * max(rates)
+
+
+def test_clipping(make_net, task, splits, config):
+    """SGD shows it: AdamW does not see the gradient's length."""
+    lengths = []
+    for clip in (0.0, 1e-3):
+        trainer = Trainer(make_net(), task, splits, config | {"clip_norm": clip})
+        trainer.run_epoch()
+        grads = [p.grad.norm() for p in trainer.model.parameters()]
+        lengths.append(float(torch.stack(grads).norm()))
+    assert lengths[0] > 1e-2
+    assert lengths[1] <= 1.001e-3
+
+
+def test_without_validation_there_is_no_best(make_net, task, splits, config):
+    none = Splits(splits.train, splits.val[slice(0, 0)], splits.test)
+    trainer = train_to(Trainer(make_net(), task, none, config), 1)
+    assert trainer.best is None
+    assert "val_oa" not in trainer.curves
+
+
+def test_errors_name_the_flag(make_net, task, splits, config):
+    with pytest.raises(UsageError, match=r"--batch-size: 1 x 31 exceeds the 30 .* \(got 31\)"):
+        Trainer(make_net(), task, splits, config | {"batch_size": 31})
+    calls = []
+    spoilt = replace(
+        task, augment=lambda x, g: x * (math.inf if calls.append(1) or len(calls) > 2 else 1)
+    )
+    trainer = Trainer(make_net(), spoilt, splits, config)
+    with pytest.raises(UsageError, match=r"--lr: the loss became nan in epoch 1.*\(got 0.01\)"):
+        trainer.run_epoch()
