@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import _openmp  # noqa: F401 (first of all)
 import torch
 from _checkpoint import load_checkpoint
 from _cli import (

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
-from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair, centre_offset
+from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair
 
 
 class HConv2d(torch.nn.Module):
@@ -106,11 +106,15 @@ class HConv2d(torch.nn.Module):
         if x.size(1) != width:
             raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
         x = x.movedim(1, -1)  # [B, H, W, ambient]
-        v = self._relative(x) if self.pivot else self._absolute(x)
         if not self.pivot:
-            return self.manifold.exp0(v).movedim(-1, 1)
-        base = base_point(self._pivots(x), self.lin_pivot, self.manifold)
-        return self.manifold.move(base, v).movedim(-1, 1)
+            return self.manifold.exp0(self._absolute(x)).movedim(-1, 1)
+        x, inside = self._pad(x)
+        row, col = ((size - 1) // 2 for size in self.kernel_size)
+        pivot = self._windows(x)[..., row, col, :]  # [B, H', W', ambient]
+        v = self._relative(x, inside, row, col)
+        return self.manifold.move(base_point(pivot, self.lin_pivot, self.manifold), v).movedim(
+            -1, 1
+        )
 
     def _absolute(self, x: Tensor) -> Tensor:
         """The ordinary convolution of log0, ``[B, H', W', out_channels]``."""
@@ -119,37 +123,34 @@ class HConv2d(torch.nn.Module):
             log, self.weight, self.bias, self.stride, self.padding, self.dilation
         ).movedim(1, -1)
 
-    def _relative(self, x: Tensor) -> Tensor:
-        """The convolution of the patches seen from their pivots, ``[B, H', W', out_channels]``."""
-        p, s = self.manifold.chart(x)
-        windows, scalars = self._windows(p), self._windows(s, fill=1.0)
-        inside = self._windows(torch.ones_like(s[:1]))
-        centre = centre_offset(self.kernel_size)
-        p_i, s_i = windows[..., centre, None, :], scalars[..., centre, None, :]
-        alpha, beta = self.manifold.rel_coefficients(p_i, s_i, windows, scalars)
-        relative = inside * (alpha * (windows - p_i) - beta * p_i)  # [B, H', W', K, in_channels]
-        weight = self.weight.flatten(2).transpose(1, 2).flatten(1)
-        return torch.nn.functional.linear(relative.to(weight.dtype).flatten(-2), weight, self.bias)
+    def _relative(self, x: Tensor, inside: Tensor, row: int, col: int) -> Tensor:
+        """The convolution of the windows seen from their pivots, ``[B, H', W', out_channels]``."""
+        p, s = (self._windows(values) for values in self.manifold.chart(x))
+        p_i, s_i = p[..., row, None, col, None, :], s[..., row, None, col, None, :]
+        alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p, s)
+        relative = alpha * (p - p_i) - beta * p_i  # [B, H', W', kh, kw, in_channels]
+        relative = torch.where(self._windows(inside), relative, 0.0).to(x.dtype)
+        weight = self.weight.movedim(1, -1).flatten(1)  # [out_channels, kh * kw * in_channels]
+        return torch.nn.functional.linear(relative.flatten(-3), weight, self.bias)
 
-    def _pivots(self, x: Tensor) -> Tensor:
-        """The points at the windows' centres, ``[B, H', W', ambient]``."""
-        log = self._windows(self.manifold.log0(x))
-        return self.manifold.exp0(log[..., centre_offset(self.kernel_size), :])
-
-    def _windows(self, image: Tensor, fill: float = 0.0) -> Tensor:
-        """All windows of an image ``[B, H, W, n]``, a view of it padded: ``[B, H', W', K, n]``."""
+    def _pad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image with origins around it, and where it is not padding, ``[1, H, W, 1]``."""
         top, left = self.padding
-        image = torch.nn.functional.pad(image, (0, 0, left, left, top, top), value=fill)
-        spans = [self.dilation[i] * (self.kernel_size[i] - 1) + 1 for i in range(2)]
-        for axis, span in enumerate(spans):
-            if image.size(1 + axis) < span:
+        pad = (0, 0, left, left, top, top)
+        inside = torch.ones_like(x[:1, ..., :1], dtype=torch.bool)
+        padded = self.manifold.projx(torch.nn.functional.pad(x, pad))
+        return padded, torch.nn.functional.pad(inside, pad)
+
+    def _windows(self, image: Tensor) -> Tensor:
+        """A view of all windows of an image ``[B, H, W, n]``: ``[B, H', W', kh, kw, n]``."""
+        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        for size, span in zip(image.shape[1:3], spans, strict=True):
+            if size < span:
                 raise ValueError(
-                    f"'x' with padding must hold a window of {spans} "
-                    f"(got {[image.size(1), image.size(2)]})"
+                    f"'x' with padding must hold a window of {spans} (got {list(image.shape[1:3])})"
                 )
         windows = image.unfold(1, spans[0], self.stride[0]).unfold(2, spans[1], self.stride[1])
-        windows = windows[..., :: self.dilation[0], :: self.dilation[1]]  # [B, H', W', n, kh, kw]
-        return windows.flatten(-2).transpose(-1, -2)
+        return windows[..., :: self.dilation[0], :: self.dilation[1]].movedim(3, -1)
 
     def __repr__(self) -> str:
         return (

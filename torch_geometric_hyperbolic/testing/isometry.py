@@ -1,0 +1,87 @@
+"""Random isometries, and whether a function respects them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.testing.tolerance import assert_close
+
+Map = Callable[[Tensor], Tensor]
+
+
+def random_isometry(
+    manifold: Manifold,
+    channels: int,
+    *,
+    length: float = 1.0,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Map:
+    r"""A random isometry :math:`x \mapsto \operatorname{move}(a, Q \log_0 x)`.
+
+    :math:`Q` is a rotation or a reflection, each in half of the cases, and :math:`a` a point at
+    distance ``length`` from the origin; every isometry has this form.
+
+    Args:
+        manifold (Manifold): the space.
+        channels (int): its dimension.
+        length (float, optional): length of the translation, in units of the manifold's distance;
+            0 for an isometry that fixes the origin. (default: :obj:`1.0`)
+        generator (torch.Generator, optional): source of randomness. (default: :obj:`None`)
+        dtype (torch.dtype, optional): of the points it takes. (default: float64)
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> ball = PoincareBall()
+        >>> phi = random_isometry(ball, 3)
+        >>> x, y = ball.random(2, 5, 3, dtype=torch.float64)
+        >>> torch.allclose(ball.dist(phi(x), phi(y)), ball.dist(x, y))
+        True
+    """
+    noise = torch.randn(channels, channels + 1, generator=generator, dtype=dtype)
+    rotation, _ = torch.linalg.qr(noise[:, :channels])
+    if torch.rand((), generator=generator) < 0.5:
+        rotation = torch.cat([-rotation[:, :1], rotation[:, 1:]], dim=1)
+    direction = noise[:, channels] / noise[:, channels].norm()
+    unit = manifold.dist0(manifold.exp0(direction))
+    centre = manifold.exp0(direction * (length / unit))
+    return lambda x: manifold.move(centre, manifold.log0(x) @ rotation.T)
+
+
+def assert_isometry_invariant(
+    function: Map, x: Tensor, manifold: Manifold, *, length: float = 1.0, factor: float = 1.0
+) -> None:
+    r"""Raise an :class:`AssertionError` unless :math:`f(\phi(x)) = f(x)` for random isometries.
+
+    Args:
+        function (callable): from points to anything.
+        x (torch.Tensor): points on ``manifold``.
+        manifold (Manifold): the space.
+        length (float, optional): of the translations. (default: :obj:`1.0`)
+        factor (float, optional): multiplies the tolerance. (default: :obj:`1.0`)
+    """
+    for phi in _isometries(x, manifold, length):
+        assert_close(function(phi(x)), function(x), factor)
+
+
+def assert_isometry_equivariant(
+    function: Map, x: Tensor, manifold: Manifold, *, length: float = 1.0, factor: float = 1.0
+) -> None:
+    r"""Raise an :class:`AssertionError` unless :math:`f(\phi(x)) = \phi(f(x))`.
+
+    Arguments as those of :func:`assert_isometry_invariant`; ``function`` returns points of the same
+    space.
+    """
+    for phi in _isometries(x, manifold, length):
+        assert_close(function(phi(x)), phi(function(x)), factor)
+
+
+def _isometries(x: Tensor, manifold: Manifold, length: float) -> list[Map]:
+    channels = manifold.log0(x).size(-1)
+    generator = torch.Generator().manual_seed(0)
+    return [
+        random_isometry(manifold, channels, length=length, generator=generator, dtype=x.dtype)
+        for _ in range(4)
+    ]

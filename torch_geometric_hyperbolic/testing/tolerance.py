@@ -1,0 +1,25 @@
+"""How far two computations of one number may differ."""
+
+import torch
+
+#: Relative and absolute tolerance per dtype: about a hundred roundings.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor, factor: float = 1.0) -> None:
+    """Raise an :class:`AssertionError` unless two tensors agree to :data:`TOLERANCE`.
+
+    The tolerance is taken relative to the largest entry, as rounding errors of sums are.
+
+    Args:
+        actual (torch.Tensor): what was computed.
+        expected (torch.Tensor): what it should be.
+        factor (float, optional): multiplies the tolerance; say why where you use it.
+            (default: :obj:`1.0`)
+
+    Example:
+        >>> assert_close(torch.tensor([1.0]), torch.tensor([1.0 + 1e-7]))
+    """
+    scale = max(1.0, expected.abs().max().item()) if expected.numel() else 1.0
+    bound = factor * TOLERANCE[expected.dtype] * scale
+    torch.testing.assert_close(actual, expected, atol=bound, rtol=0.0)
