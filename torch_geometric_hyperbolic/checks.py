@@ -75,6 +75,14 @@ def check_points(
         )
 
 
+def check_weight(x: Tensor, name: str, weight: Tensor) -> None:
+    """Raise unless ``x`` shares dtype and device with a layer's weight; autocast casts dtypes."""
+    if x.device != weight.device:
+        raise ValueError(f"'{name}' must be on the layer's device {weight.device} (got {x.device})")
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"'{name}' must have the layer's dtype {weight.dtype} (got {x.dtype})")
+
+
 def check_edge_index(edge_index: Tensor, sizes: tuple[int, int], flow: str) -> None:
     """Raise if ``edge_index`` points outside the nodes; does nothing unless validation is on.
 

@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
     check_edge_index,
     check_manifold,
     check_points,
+    check_weight,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
 
@@ -114,6 +115,7 @@ class HConv(MessagePassing):
         source, target = self._ordered(x[0], x[1])
         check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_points(target, "x", like=source)
+        check_weight(source, "x", self.weight)
         sizes = (source.size(self.node_dim), target.size(self.node_dim))
         check_edge_index(edge_index, sizes, self.flow)
         if offset.is_floating_point() or offset.dim() != 1:

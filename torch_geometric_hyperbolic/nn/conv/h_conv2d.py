@@ -3,7 +3,12 @@ r"""Hyperbolic convolution of images whose pixels are points."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.checks import (
+    check_count,
+    check_manifold,
+    check_points,
+    check_weight,
+)
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
 from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair
@@ -105,6 +110,7 @@ class HConv2d(torch.nn.Module):
         width = self.manifold.ambient_dim(self.in_channels)
         if x.size(1) != width:
             raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
+        check_weight(x, "x", self.weight)
         x = x.movedim(1, -1)  # [B, H, W, ambient]
         if not self.pivot:
             return self.manifold.exp0(self._absolute(x)).movedim(-1, 1)

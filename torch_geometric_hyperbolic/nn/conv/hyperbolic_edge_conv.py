@@ -15,6 +15,7 @@ from torch_geometric_hyperbolic.checks import (
     check_edge_index,
     check_manifold,
     check_points,
+    check_weight,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._first_linear import split_first_linear
@@ -108,6 +109,8 @@ class HyperbolicEdgeConv(MessagePassing):
             width = self.manifold.ambient_dim(split.linear.in_features // 2)
         check_points(source, "x", width=width)
         check_points(target, "x", like=source)
+        if split is not None:
+            check_weight(source, "x", split.linear.weight)
         sizes = (source.size(self.node_dim), target.size(self.node_dim))
         check_edge_index(edge_index, sizes, self.flow)
 
