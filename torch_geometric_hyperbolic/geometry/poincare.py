@@ -41,11 +41,14 @@ def projx(x: Tensor, *, c: Curvature) -> Tensor:
 
 
 @full_precision
-def with_gap(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
-    r"""Projected points ``[..., n]`` and their gaps :math:`1 - c\|x\|^2`, ``[..., 1]``.
+def with_wide_gap(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
+    r"""Projected points ``[..., n]`` and their gaps :math:`1 - c\|x\|^2`, ``[..., 1]``, float64."""
+    return num.project(x, c)
 
-    The gap is computed in float64 and returned in the dtype of ``x``.
-    """
+
+@full_precision
+def with_gap(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
+    r"""Projected points and their gaps, computed in float64, returned in the dtype of ``x``."""
     x, gap = num.project(x, c)
     return x, gap.to(x.dtype)
 

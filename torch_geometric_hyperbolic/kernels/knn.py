@@ -38,7 +38,7 @@ def knn_table(
 
     Args:
         points (torch.Tensor): points of the ball, ``[N, n]``, float32 or float64.
-        gap (torch.Tensor): their gaps to the boundary, ``[N, 1]``.
+        gap (torch.Tensor): their gaps to the boundary, ``[N, 1]``, float64.
         queries (torch.Tensor): points of the ball, ``[M, n]``.
         batch_points (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
         batch_queries (torch.Tensor, optional): cloud of each query, ``[M]``, sorted.
@@ -110,7 +110,7 @@ def _search_dense(
     for start in range(0, len(queries), max(1, BLOCK // n)):
         block = queries[start : start + max(1, BLOCK // n)]
         keys = torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist").square()
-        keys /= gap.T
+        keys /= gap.T.to(keys.dtype)
         if not loop:
             own = torch.arange(len(block), device=keys.device)
             keys[own, start + own] = torch.inf
@@ -140,7 +140,7 @@ def _search_exact(
     found = [rows.new_empty(0, k)]
     for block in rows.split(max(1, BLOCK // (len(points) * max(1, points.size(1))))):
         difference = queries[block, None].double() - points.double()
-        keys = difference.square_().sum(-1) / gap.double().T
+        keys = difference.square_().sum(-1) / gap.T
         if not loop:
             keys[torch.arange(len(block), device=keys.device), block] = torch.inf
         found.append(keys.argsort(dim=1, stable=True)[:, :k])
@@ -161,7 +161,7 @@ def _search_cluster(
     fetch = min(n, k + 2 if float(c) == 0 else 2 * k + 2)
     fetched = torch_cluster.knn(points, queries, fetch)[1].view(m, fetch).sort(dim=1).values
     squared = (points[fetched].double() - queries[:, None].double()).square().sum(-1)
-    keys = squared / gap.double()[fetched, 0]
+    keys = squared / gap[fetched, 0]
     if not loop:
         keys[fetched == torch.arange(m, device=keys.device)[:, None]] = torch.inf
     keys, order = keys.sort(dim=1, stable=True)

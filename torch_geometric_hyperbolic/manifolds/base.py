@@ -76,7 +76,7 @@ class Manifold(GeooptManifold):
     def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
         r"""The conformal picture: points :math:`p` of the ball of radius :math:`1/\sqrt c` (all of
         space for :math:`c = 0`), ``[..., channels]``, and their gaps :math:`1 - c\|p\|^2`,
-        ``[..., 1]``, in a dtype that resolves them.
+        ``[..., 1]``, in float64.
         """
 
     @abc.abstractmethod

@@ -52,7 +52,7 @@ class Euclidean(Manifold):
         return x + v
 
     def chart(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.to_ball(x)
+        return x, x.new_ones(*x.shape[:-1], 1)
 
     def rel_coefficients(
         self, p_x: Tensor, s_x: Tensor, p_y: Tensor, s_y: Tensor
@@ -61,7 +61,7 @@ class Euclidean(Manifold):
         return alpha, torch.zeros_like(alpha)
 
     def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x, x.new_ones(*x.shape[:-1], 1)
+        return x, x.new_ones(*x.shape[:-1], 1, dtype=torch.float64)
 
     def from_ball(self, p: Tensor) -> Tensor:
         return p

@@ -37,10 +37,10 @@ class PoincareBall(Hyperbolic):
         return channels
 
     def chart(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.to_ball(x)
+        return poincare.with_gap(x, c=self.c)
 
     def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return poincare.with_gap(x, c=self.c)
+        return poincare.with_wide_gap(x, c=self.c)
 
     def from_ball(self, p: Tensor) -> Tensor:
         return self.projx(p)

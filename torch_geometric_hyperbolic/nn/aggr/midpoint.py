@@ -62,6 +62,7 @@ class MidpointAggregation(Aggregation):
             return total / safe_mass
 
         p, gap = self.manifold.to_ball(x)
+        gap = gap.to(p.dtype)
         share = as_column(weight, p, dim) / gap
         mass = self.reduce(share, index, ptr, dim_size, dim, reduce="sum")
         safe_mass = mass.where(mass > 0, 1.0)
