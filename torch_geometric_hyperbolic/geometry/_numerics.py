@@ -51,31 +51,36 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        lifted: list[Any] = [_lift(arg, name) for arg, name in zip(args, names, strict=False)]
-        first = lifted[0]
-        for arg, name in zip(lifted[1:], names[1:], strict=False):
-            if isinstance(arg, Tensor) and arg.dtype != first.dtype:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        lifted: dict[str, Any] = {
+            name: value if name == "c" else _lift(value, name) for name, value in given.items()
+        }
+        first = lifted[names[0]]
+        for name, value in lifted.items():
+            if name != "c" and value.dtype != first.dtype:
                 raise TypeError(
                     f"'{names[0]}' and '{name}' must share a dtype "
-                    f"(got {first.dtype} and {arg.dtype})"
+                    f"(got {first.dtype} and {value.dtype})"
                 )
-            if isinstance(arg, Tensor) and arg.device != first.device:
+            if name != "c" and value.device != first.device:
                 raise ValueError(
                     f"'{names[0]}' and '{name}' must share a device "
-                    f"(got {first.device} and {arg.device})"
+                    f"(got {first.device} and {value.device})"
                 )
-        return function(*lifted, **kwargs)
+        return function(**lifted)  # type: ignore[call-arg]
 
     return wrapper
 
 
-def _lift(value: object, name: str) -> object:
-    if not isinstance(value, Tensor) or value.dtype in MIN_GAP:
-        return value
+def _lift(value: object, name: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"'{name}' must be a tensor (got {type(value).__name__})")
     half = value.dtype in (torch.float16, torch.bfloat16)
     if half and torch.is_autocast_enabled(value.device.type):
         return value.float()
-    raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {value.dtype})")
+    if value.dtype not in MIN_GAP:
+        raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {value.dtype})")
+    return value
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
