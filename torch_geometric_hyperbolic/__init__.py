@@ -1,3 +1,15 @@
 """Hyperbolic geometry for PyTorch Geometric."""
 
+import importlib
+from types import ModuleType
+
 __version__ = "0.1.0"
+
+__all__ = ["checks", "datasets", "geometry", "manifolds", "nn", "testing"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import subpackages when they are asked for: `geometry` works without PyTorch Geometric."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """What the models of hyperbolic space share: the curvature, and verbs that forward to geometry."""
 
 import math
+from numbers import Real
 from types import ModuleType
 
 import torch
@@ -23,7 +24,7 @@ class Hyperbolic(Manifold):
 
     def __init__(self, c: float = 1.0, learnable: bool = False) -> None:
         super().__init__()
-        if isinstance(c, bool) or not isinstance(c, (int, float)):
+        if isinstance(c, bool) or not isinstance(c, Real):
             raise TypeError(f"'c' must be a float (got {c!r})")
         if not (c > 0 and math.isfinite(c)):
             raise ValueError(f"'c' must be positive and finite, the curvature is -c (got {c})")

@@ -8,16 +8,20 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import FrechetMeanAggregation, MidpointAggregation
 
 
+ON_POINTS = {"midpoint": MidpointAggregation, "frechetmean": FrechetMeanAggregation}
+
+
 def resolve_aggr(aggr: Any, manifold: Manifold) -> Any:
     """``'midpoint'`` and ``'frechet_mean'`` on ``manifold``; anything else is left to PyG.
+
+    Names are read as PyG reads them: ``'FrechetMeanAggregation'`` is the same.
 
     Raises:
         ValueError: if ``aggr`` holds points of another manifold.
     """
-    if aggr == "midpoint":
-        return MidpointAggregation(manifold=manifold)
-    if aggr == "frechet_mean":
-        return FrechetMeanAggregation(manifold=manifold)
+    if isinstance(aggr, str):
+        name = aggr.lower().replace("_", "").removesuffix("aggregation")
+        return ON_POINTS[name](manifold=manifold) if name in ON_POINTS else aggr
     if acts_on_points(aggr) and repr(aggr.manifold) != repr(manifold):
         raise ValueError(f"'aggr' must act on {manifold} (got {aggr})")
     return aggr

@@ -6,7 +6,7 @@ from torch_geometric_hyperbolic.testing.isometry import (
     assert_isometry_invariant,
     random_isometry,
 )
-from torch_geometric_hyperbolic.testing.tolerance import TOLERANCE, assert_close
+from torch_geometric_hyperbolic.testing.tolerance import assert_close
 
 __all__ = classes = [
     "check_layer",
@@ -15,5 +15,4 @@ __all__ = classes = [
     "assert_isometry_equivariant",
     "random_isometry",
     "assert_close",
-    "TOLERANCE",
 ]

@@ -7,9 +7,10 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 
 
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, factor: float = 1.0) -> None:
-    """Raise an :class:`AssertionError` unless two tensors agree to :data:`TOLERANCE`.
+    """Raise an :class:`AssertionError` unless two tensors agree to about a hundred roundings.
 
-    The tolerance is taken relative to the largest entry, as rounding errors of sums are.
+    That is 1e-5 in float32 and 1e-13 in float64, relative to the largest entry, as rounding errors
+    of sums are.
 
     Args:
         actual (torch.Tensor): what was computed.

@@ -43,7 +43,7 @@ class MidpointAggregation(Aggregation):
         tensor([[0., 0.]])
     """
 
-    def __init__(self, *, manifold: Manifold) -> None:
+    def __init__(self, manifold: Manifold) -> None:
         super().__init__()
         check_manifold(manifold)
         self.manifold = manifold

@@ -43,7 +43,7 @@ class TangentAggregation(Aggregation):
         tensor([[1., 2.]])
     """
 
-    def __init__(self, reduce: str = "max", *, manifold: Manifold | None = None) -> None:
+    def __init__(self, reduce: str = "max", manifold: Manifold | None = None) -> None:
         super().__init__()
         if reduce not in REDUCTIONS:
             raise ValueError(f"'reduce' must be one of {REDUCTIONS} (got {reduce!r})")
