@@ -24,7 +24,8 @@ class Hyperbolic(Manifold):
 
     def __init__(self, c: float = 1.0, learnable: bool = False) -> None:
         super().__init__()
-        if isinstance(c, bool) or not isinstance(c, Real):
+        number: object = c
+        if isinstance(number, bool) or not isinstance(number, Real):
             raise TypeError(f"'c' must be a float (got {c!r})")
         if not (c > 0 and math.isfinite(c)):
             raise ValueError(f"'c' must be positive and finite, the curvature is -c (got {c})")

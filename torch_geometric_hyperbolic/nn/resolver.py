@@ -7,7 +7,6 @@ from torch_geometric.nn.aggr import Aggregation
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import FrechetMeanAggregation, MidpointAggregation
 
-
 ON_POINTS = {"midpoint": MidpointAggregation, "frechetmean": FrechetMeanAggregation}
 
 
