@@ -107,16 +107,8 @@ def plot_embedding(record: dict[str, Any], path: Path) -> Path:
     columns = 1 if len(names) <= 20 else 2
     figure, axis = plt.subplots(figsize=(7 + 1.7 * columns, 6.6), layout="constrained")
     disk = embedding["kind"] == "disk"
-    axis.add_patch(
-        Circle(
-            (0, 0),
-            1,
-            fill=disk,
-            facecolor="#f6f6f6",
-            edgecolor="black",
-            linestyle="-" if disk else ":",
-        )
-    )
+    if disk:
+        axis.add_patch(Circle((0, 0), 1, facecolor="#f6f6f6", edgecolor="black"))
     for label, name in enumerate(names):
         chosen = xy[y == label]
         axis.scatter(
@@ -129,10 +121,10 @@ def plot_embedding(record: dict[str, Any], path: Path) -> Path:
             marker=MARKERS[label // len(COLOURS) % len(MARKERS)],
             label=name,
         )
-    limit = max(1.03, 1.03 * float(np.abs(xy).max()))
+    limit = 1.03 if disk else 1.05 * float(np.abs(xy).max())
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axis.set_axis_off()
-    space = "Poincaré disk at the midpoint" if disk else "plane (Euclidean), scaled"
+    space = "Poincaré disk at the midpoint" if disk else "Euclidean plane at the mean"
     axis.set_title(
         f"{title(record)}\ntest clouds, two principal components "
         f"({100 * embedding['explained']:.0f} %), {space}",

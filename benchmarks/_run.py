@@ -99,6 +99,7 @@ def execute(
     Returns:
         The record (complete on the main process).
     """
+    code = {"versions": versions(), "git": git_state()}  # as loaded, before files change
     torch.manual_seed(run.config["seed"])
     trainer = Trainer(build(), task, data, run.config, process)
     if process.is_main:
@@ -119,8 +120,7 @@ def execute(
         },
         "parameters": count_parameters(trainer.model),
         "seed": run.config["seed"],
-        "versions": versions(),
-        "git": git_state(),
+        **code,
         "device": device_state(process.device, process.world),
         "timing": timing(trainer),
         "radii": trainer.curves["radii"][-1],

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 import _openmp  # noqa: F401 (first of all)
-import modelnet40
 import torch
 from _cli import DEFAULT_OUT, HelpFormatter, integer, run_command
 from _distributed import Process
 from _files import write_text
 from _report import load_records, markdown_table, write_pictures
+from _script import train
+from modelnet40 import BENCHMARK
 
 TWINS = ("poincare", "euclidean")
 SIZES = {"epochs": 12, "per_class": 60, "num_points": 96, "k": 10, "batch_size": 16}
@@ -60,7 +61,7 @@ def command_demo(args: argparse.Namespace) -> None:
         for key in (*SIZES, "seed", "out"):
             argv += [f"--{key.replace('_', '-')}", str(getattr(args, key))]
         argv += ["--name", manifold, *FIXED.split()]
-        modelnet40.train(modelnet40.make_parser().parse_args(argv), Process())
+        train(BENCHMARK, BENCHMARK.parser().parse_args(argv), Process())
         results.append(args.out / "results" / f"{manifold}.json")
     records = load_records(results)
     table = markdown_table(records)

@@ -140,8 +140,11 @@ def test_eval_reads_back_what_training_reported(tmp_path, capsys):
         for key in ("oa", "macc", "loss", "epoch"):
             assert score[key] == record["test"][which][key]
     assert modelnet40.main(["eval", "--checkpoint", checkpoint, "--split", "val"]) == 0
-    val = 100 * record["curves"]["val_oa"][-1]
-    assert f"OA {val:.2f} %" in capsys.readouterr().out
+    oa, loss = (record["curves"][key][-1] for key in ("val_oa", "val_loss"))
+    words = capsys.readouterr().out
+    assert words.startswith(f"val, {record['data']['val']} samples, last epoch: ")
+    assert f"OA {100 * oa:.2f} %" in words
+    assert f"loss {loss:.4f}" in words
 
 
 def test_real_layout_trains_and_wants_its_data_again(tmp_path, capsys):
@@ -194,7 +197,7 @@ def test_mistakes_are_one_line_and_status_2(argv, words, tmp_path, monkeypatch, 
 
 
 def test_every_flag_is_explained():
-    parser = modelnet40.make_parser()
+    parser = modelnet40.BENCHMARK.parser()
     commands = parser._subparsers._group_actions[0].choices
     assert list(commands) == ["train", "eval", "report"]
     for command in commands.values():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from _checkpoint import load_checkpoint, save_checkpoint
 from _cli import UsageError
-from _training import Splits, Trainer, evaluate
+from _training import Splits, Trainer, evaluate, smoothed_loss
 
 TIMES = ("train_seconds", "eval_seconds")
 
@@ -89,6 +89,21 @@ def test_the_best_epoch_is_kept_as_it_was(make_net, task, splits, config):
     assert trainer.best["epoch"] == 1 + val.index(max(val))
     for key, value in weights[trainer.best["epoch"] - 1].items():
         assert torch.equal(value, trainer.best["model"][key]), key
+
+
+def test_the_first_of_equally_good_epochs_is_best(make_net, task, splits, config, monkeypatch):
+    trainer = Trainer(make_net(), task, splits, config)
+    scripted = iter([0.2, 0.5, 0.5, 0.1])
+    score = {"loss": 1.0, "macc": 0.0}
+    monkeypatch.setattr(trainer, "evaluate", lambda samples: score | {"oa": next(scripted)})
+    assert train_to(trainer, 4).best["epoch"] == 2
+
+
+def test_the_loss_is_smoothed_as_asked():
+    logits, y = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
+    target = 0.3 / 3 + 0.7 * torch.eye(3)[y]
+    by_definition = -(target * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(smoothed_loss(logits, y, {"label_smoothing": 0.3}), by_definition)
 
 
 def test_an_epoch_visits_distinct_samples_in_a_new_order(make_net, task, splits, config):

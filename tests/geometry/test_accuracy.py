@@ -1,0 +1,180 @@
+"""Both models against 60 digits, out to the radius the package promises."""
+
+import functools
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.geometry.reference import (
+    MODELS,
+    Vector,
+    combine,
+    dot,
+    exact,
+    gradient,
+    mp,
+    norm,
+    relative_error,
+    scale,
+)
+from tests.geometry.samples import (
+    DTYPES,
+    GEOMETRY,
+    directions,
+    label,
+    learnable,
+    moderate_arguments,
+    space_part,
+    with_time,
+)
+
+RADII = (0, 1, 3, 6, 8, 10, 12)
+VALUE = {torch.float32: 2e-6, torch.float64: 1e-10}
+GRADIENT = {torch.float32: 1e-4, torch.float64: 1e-8}
+
+both_models = pytest.mark.parametrize("model", MODELS)
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=label)
+curvatures = pytest.mark.parametrize("c", [1.0, 0.13, 2.7])
+
+
+@functools.cache
+def pairs(model: str, c: float, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Pivots at every radius, with near, middling and far neighbours: sideways, outward, inward.
+
+    Rounded to ``dtype``; from then on they are exact. For the hyperboloid, space parts.
+    """
+    reference, root = MODELS[model], mp.sqrt(c)
+    pivots, neighbours = [], []
+    for radius, distance, way in itertools.product(RADII, (0.1, 1, 4), ("random", "out", "in")):
+        outward, anywhere = map(exact, directions(2, channels))
+        towards = {"random": anywhere, "out": outward, "in": scale(-1, outward)}[way]
+        unit = reference.length_of_unit / root
+        x = reference.exp0(scale(radius * unit, outward), c)
+        y = reference.move(x, scale(distance * unit, towards), c)
+        pivots.append([float(entry) for entry in x])
+        neighbours.append([float(entry) for entry in y])
+    return torch.tensor(pivots, dtype=dtype), torch.tensor(neighbours, dtype=dtype)
+
+
+def with_wrong_time(model: str, space: Tensor) -> Tensor:
+    """Points with a time that does not fit: the space part is the point."""
+    return space if model == "poincare" else torch.cat([space[..., :1] + 7, space], dim=-1)
+
+
+@both_models
+@both_dtypes
+@curvatures
+@pytest.mark.parametrize("channels", [2, 4, 32])
+def test_rel_and_dist_have_the_promised_accuracy(model, dtype, c, channels):
+    x, y = pairs(model, c, channels, dtype)
+    points = with_wrong_time(model, x), with_wrong_time(model, y)
+    rel, dist = (getattr(GEOMETRY[model], name)(*points, c=c) for name in ("rel", "dist"))
+    reference = MODELS[model]
+    for i in range(len(x)):
+        pair = exact(x[i]), exact(y[i]), mp.mpf(c)
+        assert relative_error(rel[i], reference.rel(*pair)) < VALUE[dtype]
+        assert relative_error(dist[i : i + 1], [reference.dist(*pair)]) < VALUE[dtype]
+
+
+def gradient_error(model: str, point: Vector, actual: Tensor, expected: Vector, c) -> float:
+    """Relative error of a gradient with respect to a point.
+
+    On the hyperboloid far out, moving a coordinate by one rounding moves the point across the
+    radius 1e-16 * X_0 and gradients with it, so that only the metric's length of the error is
+    meaningful (and, in float32, not even representable: entries are compared there).
+    """
+    error = combine(1, exact(actual), -1, expected)
+    if actual.dtype == torch.float32:
+        return float(norm(error) / norm(expected))
+    length = functools.partial(MODELS[model].covector_norm, point, c=c)
+    return float(length(error) / length(expected))
+
+
+@both_models
+@both_dtypes
+@curvatures
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("name", ["rel", "dist"])
+def test_gradients_have_the_promised_accuracy(name, model, dtype, c, channels):
+    x, y = pairs(model, c, channels, dtype)
+    weight = directions(channels).to(dtype)
+    function, reference = getattr(GEOMETRY[model], name), getattr(MODELS[model], name)
+
+    def number(p: Vector, q: Vector, curvature):
+        value = reference(p, q, curvature)
+        return dot(exact(weight), value) if name == "rel" else value
+
+    for i in range(0, len(x), 2):
+        point, other, curvature = x[i].clone(), y[i].clone(), learnable(c)
+        point.requires_grad_(), other.requires_grad_()
+        out = function(
+            with_wrong_time(model, point), with_wrong_time(model, other), c=curvature
+        )
+        (dot_product(out, weight) if name == "rel" else out).backward()
+        p, q, k = exact(x[i]), exact(y[i]), mp.mpf(c)
+        expected = gradient(lambda z, q=q, k=k: number(z, q, k), p)
+        assert gradient_error(model, p, point.grad, expected, k) < GRADIENT[dtype]
+        expected = gradient(lambda z, p=p, k=k: number(p, z, k), q)
+        assert gradient_error(model, q, other.grad, expected, k) < GRADIENT[dtype]
+        expected = gradient(lambda z, p=p, q=q: number(p, q, z[0]), [k])
+        assert relative_error(curvature.grad[None], expected) < GRADIENT[dtype]
+
+
+def dot_product(u: Tensor, v: Tensor) -> Tensor:
+    return (u * v).sum()
+
+
+@both_models
+@both_dtypes
+@curvatures
+@pytest.mark.parametrize("name", ["log0", "exp0"])
+def test_log0_and_exp0_have_the_promised_accuracy(name, model, dtype, c):
+    reference = getattr(MODELS[model], name)
+    x, _ = pairs(model, c, 4, dtype)
+    if name == "exp0":
+        x = directions(50, 4) * torch.logspace(-30, 0.8, 50, dtype=torch.float64)[:, None] / c**0.5
+        x = x.to(dtype)
+        out = GEOMETRY[model].exp0(x, c=c)[:, -4:]
+    else:
+        out = GEOMETRY[model].log0(with_wrong_time(model, x), c=c)
+    for i in range(len(x)):
+        expected = reference(exact(x[i]), mp.mpf(c))
+        if any(expected):
+            assert relative_error(out[i], expected) < VALUE[dtype]
+
+
+@both_models
+@pytest.mark.parametrize("radius", [0.0, 1e-30, 1e-8, 1e-3, 1.0, 12.0])
+def test_coincident_points_are_exactly_together(model, radius):
+    for dtype in DTYPES:
+        x = with_time(model, space_part(model, radius, directions(6, 4), 1.0), 1.0).to(dtype)
+        assert torch.equal(GEOMETRY[model].dist(x, x, c=1.0), torch.zeros(6, dtype=dtype))
+        assert torch.equal(GEOMETRY[model].rel(x, x, c=1.0), torch.zeros(6, 4, dtype=dtype))
+
+
+@both_models
+@both_dtypes
+def test_distances_of_neighbours_a_few_roundings_apart_are_accurate(model, dtype):
+    x = directions(4, 3).to(dtype) / 2
+    y = x * (1 + 4 * torch.finfo(dtype).eps)
+    dist = GEOMETRY[model].dist(with_wrong_time(model, x), with_wrong_time(model, y), c=1.0)
+    for i in range(len(x)):
+        expected = MODELS[model].dist(exact(x[i]), exact(y[i]), mp.mpf(1))
+        assert relative_error(dist[i : i + 1], [expected]) < 2e-6
+
+
+@both_models
+@curvatures
+def test_the_gradient_of_rel_at_coincident_points_is_the_identity_of_the_frame(model, c):
+    arguments = moderate_arguments(model, c, torch.float64)
+    x = arguments["x"]
+    y = x.clone().requires_grad_()
+    u = arguments["u"]
+    rel, pulled = torch.autograd.functional.jvp(
+        lambda p: GEOMETRY[model].rel(x, p, c=c), y, u, create_graph=False
+    )
+    assert not rel.any()
+    expected = GEOMETRY[model].transp0back(x, u, c=c)
+    torch.testing.assert_close(pulled, expected, rtol=1e-12, atol=1e-12)

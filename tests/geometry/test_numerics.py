@@ -1,0 +1,131 @@
+"""The guards and series under the formulas, against 60 digits."""
+
+import pytest
+import torch
+
+from tests.geometry.reference import exact, gradient, mp, relative_error
+from tests.geometry.samples import DTYPES, directions, label, space_part
+from torch_geometric_hyperbolic.geometry import _numerics as num
+
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=label)
+
+#: The function, its definition and the largest argument that occurs.
+SCALARS = {
+    num.asinhc: (lambda q: mp.asinh(mp.sqrt(q)) / mp.sqrt(q), 1e15),
+    num.rel_factor: (lambda q: mp.asinh(mp.sqrt(q)) / mp.sqrt(q * (1 + q)), 1e15),
+    num.sinhc: (lambda s: mp.sinh(s) / s, num.MAX_LENGTH),
+    num.tanhc: (lambda s: mp.tanh(s) / s, num.MAX_LENGTH),
+}
+
+
+def arguments(largest: float, dtype: torch.dtype) -> torch.Tensor:
+    """From tiny to the largest, closely around where a series ends."""
+    exponents = torch.tensor(largest, dtype=torch.float64).log10().item()
+    wide = torch.logspace(-30, exponents, 60, dtype=torch.float64)
+    around = num.SERIES_BELOW * torch.linspace(0.9, 1.1, 21, dtype=torch.float64)
+    return torch.cat([wide, around]).to(dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("function", SCALARS, ids=label)
+def test_scalar_functions_are_accurate(function, dtype):
+    definition, largest = SCALARS[function]
+    x = arguments(largest, dtype)
+    out = function(x)
+    assert out.dtype == dtype
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-14
+    for i in range(len(x)):
+        assert relative_error(out[i : i + 1], [definition(exact(x[i : i + 1])[0])]) < tolerance
+
+
+@both_dtypes
+@pytest.mark.parametrize("function", SCALARS, ids=label)
+def test_scalar_functions_are_one_at_zero_and_their_gradient_is_finite(function, dtype):
+    x = torch.zeros(1, dtype=dtype, requires_grad=True)
+    out = function(x)
+    assert out.item() == 1
+    out.backward()
+    limit = {num.asinhc: -1 / 6, num.rel_factor: -2 / 3}.get(function, 0.0)
+    assert x.grad.item() == pytest.approx(limit, rel=1e-6)
+
+
+@pytest.mark.parametrize("function", [num.asinhc, num.rel_factor], ids=label)
+def test_derivatives_are_accurate_on_both_sides_of_the_end_of_the_series(function):
+    definition, largest = SCALARS[function]
+    x = arguments(largest, torch.float64)
+    x = x[x > 1e-12].requires_grad_()  # below, the reference's differences end
+    function(x).sum().backward()
+    for i in range(len(x)):
+        expected = gradient(lambda q: definition(q[0]), exact(x[i : i + 1].detach()))
+        # the derivative of a quotient of two nearly equal numbers loses 1 / q
+        assert relative_error(x.grad[i : i + 1], expected) < 1e-11
+
+
+@both_dtypes
+def test_safe_sqrt_is_the_root_with_gradient_zero_at_zero(dtype):
+    z = torch.tensor([0.0, 4.0, 1e-30], dtype=dtype, requires_grad=True)
+    root = num.safe_sqrt(z)
+    assert root.tolist() == pytest.approx([0, 2, 1e-15])
+    root.sum().backward()
+    assert z.grad.tolist() == pytest.approx([0, 0.25, 5e14])
+
+
+@both_dtypes
+@pytest.mark.parametrize("c", [1e-6, 0.13, 1.0, 2.7, 1e3])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_the_gap_is_accurate_up_to_the_boundary(as_tensor, c, dtype):
+    radii = (0.0, 1e-8, 0.5, 3.0, 8.0, 12.0, 16.0)
+    x = torch.cat([space_part("poincare", r, directions(5, 4), c) for r in radii]).to(dtype)
+    curvature = torch.tensor(c, dtype=torch.float64) if as_tensor else c
+    out = num.gap(x, curvature)
+    assert out.dtype == torch.float64
+    for i in range(len(x)):
+        point = exact(x[i])
+        expected = 1 - mp.mpf(c) * mp.fdot(point, point)
+        # subtracting c |x|^2, itself rounded to 2^-53, from 1
+        assert abs(mp.mpf(out[i].item()) - expected) < 2.0**-52
+
+
+def test_where_c_and_its_products_are_exact_the_float64_gap_carries_no_rounding_of_a_sum():
+    x = torch.cat([space_part("poincare", r, directions(20, 4), 1.0) for r in (12.0, 25.0, 33.0)])
+    out = num.gap(x, 1.0)
+    for i in range(len(x)):
+        point = exact(x[i])
+        expected = 1 - mp.fdot(point, point)
+        # what the trailing parts add is rounded, 2^-20 of the sum to 2^-53, and the result
+        assert abs(mp.mpf(out[i].item()) - expected) < 2.0**-70 + 2.0**-52 * expected
+
+
+@both_dtypes
+@pytest.mark.parametrize("c", [1e-6, 0.13, 1.0, 1e3])
+@pytest.mark.parametrize("channels", [1, 3, 64])
+def test_projected_points_keep_the_smallest_gap(channels, c, dtype):
+    lengths = torch.cat(
+        [1 - torch.logspace(-20, -3, 100), torch.linspace(1, 3, 50), torch.logspace(1, 25, 50)]
+    ).double()[:, None]
+    x = (directions(200, channels) * lengths / c**0.5).to(dtype)
+    inside, gap = num.project(x, c)
+    assert inside.dtype == dtype
+    assert gap.dtype == torch.float64
+    smallest = num.MIN_GAP[dtype]
+    assert (gap >= smallest).all()
+    assert torch.equal(gap, num.gap(inside, c))
+    kept = num.gap(x, c) >= smallest
+    assert kept.any() and not kept.all()
+    assert torch.equal(inside[kept.squeeze(1)], x[kept.squeeze(1)])
+    along = torch.nn.functional.cosine_similarity(inside.double(), x.double(), dim=-1)
+    assert (along > 1 - 1e-6).all()
+
+
+@pytest.mark.parametrize("c", [1e-6, 1.0, 1e3])
+def test_vectors_are_clipped_to_the_longest_and_not_below(c):
+    v = directions(5, 3) * torch.tensor([[0.0], [1.0], [43.9], [45.0], [1e30]]) / c**0.5
+    clipped = num.clip_length(v, c)
+    assert torch.equal(clipped[:3], v[:3])
+    expected = torch.full((2,), num.MAX_LENGTH / c**0.5, dtype=torch.float64)
+    torch.testing.assert_close(clipped[3:].norm(dim=-1), expected)
+
+
+@both_dtypes
+def test_the_farthest_points_square_to_finite_numbers(dtype):
+    assert torch.tensor(num.MAX_SPACE, dtype=dtype).square().isfinite()

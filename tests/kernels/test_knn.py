@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch.library import opcheck
+
+from torch_geometric_hyperbolic.kernels import knn_table
+from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+
+ENGINES = ("dense", "torch_cluster") if WITH_TORCH_CLUSTER else ("dense",)
+each_engine = pytest.mark.parametrize("engine", ENGINES)
+
+
+def arguments(dtype=torch.float64, c: float = 1.0, engine: str = "dense") -> dict:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(12, 2, generator=generator, dtype=dtype) / 2
+    return {
+        "points": points,
+        "gap": 1 - c * points.double().square().sum(dim=1, keepdim=True),
+        "queries": points[::3].contiguous(),
+        "batch_points": torch.tensor([0] * 6 + [2] * 6),
+        "batch_queries": torch.tensor([0, 0, 2, 2]),
+        "k": 3,
+        "c": torch.tensor(c, dtype=torch.float64),
+        "loop": True,
+        "engine": engine,
+    }
+
+
+@each_engine
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("c", [0.0, 1.0])
+def test_points_are_ordered_by_squared_distance_over_gap(engine, dtype, c):
+    given = arguments(dtype, c, engine)
+    table = knn_table(**given)
+    assert table.dtype == torch.long
+    for i, (query, cloud) in enumerate(zip(given["queries"], given["batch_queries"], strict=True)):
+        squared = (given["points"].double() - query.double()).square().sum(dim=1)
+        key = squared / given["gap"][:, 0]
+        key[given["batch_points"] != cloud] = torch.inf
+        assert torch.equal(table[i], key.argsort()[:3])
+
+
+@each_engine
+def test_the_gap_decides_not_only_the_distance(engine):
+    points = torch.tensor([[0.0], [0.8]], dtype=torch.float64)
+    query = torch.tensor([[0.38]], dtype=torch.float64)  # 0 is nearer for a ruler
+
+    def first(gap: list[float]) -> int:
+        column = torch.tensor(gap, dtype=torch.float64)[:, None]
+        c = torch.ones((), dtype=torch.float64)
+        return knn_table(points, column, query, None, None, 1, c, True, engine).item()
+
+    assert first([1.0, 1.0]) == 0
+    assert first([0.5, 1.0]) == 1
+
+
+@each_engine
+@pytest.mark.parametrize("batched", [False, True])
+def test_the_operator_is_registered_as_torch_expects(engine, batched):
+    given = arguments(engine=engine)
+    if not batched:
+        given |= {"batch_points": None, "batch_queries": None}
+    opcheck(torch.ops.tgh.knn_table.default, tuple(given.values()))
+
+
+@each_engine
+def test_the_inputs_are_left_alone(engine):
+    given = arguments(engine=engine)
+    knn_table(**given)
+    for name, value in arguments(engine=engine).items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(given[name], value), name

@@ -1,0 +1,264 @@
+"""The contract of a manifold, kept by all three."""
+
+import copy
+import math
+import pickle
+
+import geoopt
+import pytest
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+
+MANIFOLDS = [PoincareBall(0.7), Lorentz(0.7), Euclidean()]
+LEARNABLE = [PoincareBall(0.7, learnable=True), Lorentz(0.7, learnable=True)]
+
+every_manifold = pytest.mark.parametrize("manifold", [*MANIFOLDS, *LEARNABLE], ids=repr)
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}
+
+
+@pytest.fixture(autouse=True)
+def fresh_parameters() -> None:
+    for manifold in LEARNABLE:
+        manifold.zero_grad()
+
+
+def points(manifold: Manifold, *size: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return manifold.random(*size, dtype=dtype)
+
+
+def assert_near(actual: Tensor, expected: Tensor, factor: float = 1.0) -> None:
+    bound = factor * TOLERANCE[expected.dtype] * max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(actual, expected, rtol=0, atol=bound)
+
+
+@every_manifold
+class TestPoints:
+    def test_ambient_dim_is_the_number_of_coordinates(self, manifold):
+        for channels in (1, 3, 64):
+            expected = channels + isinstance(manifold, Lorentz)
+            assert manifold.ambient_dim(channels) == expected
+            assert manifold.origin(channels).shape == (expected,)
+            assert manifold.random(2, 5, channels).shape == (2, 5, expected)
+
+    @every_dtype
+    def test_the_origin_is_where_log0_is_zero(self, manifold, dtype):
+        origin = manifold.origin(4, 3, dtype=dtype)
+        assert origin.dtype == dtype
+        assert not origin.requires_grad
+        assert manifold.check_point(origin)
+        assert torch.equal(manifold.log0(origin), torch.zeros(4, 3, dtype=dtype))
+        assert torch.equal(manifold.exp0(torch.zeros(4, 3, dtype=dtype)), origin)
+        assert torch.equal(manifold.dist0(origin), torch.zeros(4, dtype=dtype))
+
+    @every_dtype
+    def test_random_points_are_exponentials_of_normal_vectors(self, manifold, dtype):
+        x = manifold.random(2000, 3, std=0.5, dtype=dtype)
+        assert x.dtype == dtype
+        assert not x.requires_grad
+        assert manifold.check_point(x)
+        v = manifold.log0(x)
+        assert v.mean(dim=0).abs().max() < 0.05
+        assert v.std(dim=0).tolist() == pytest.approx([0.5] * 3, rel=0.06)
+
+    def test_random_points_follow_the_seed(self, manifold):
+        torch.manual_seed(3)
+        x = manifold.random(4, 2)
+        assert not torch.equal(manifold.random(4, 2), x)
+        torch.manual_seed(3)
+        assert torch.equal(manifold.random(4, 2), x)
+
+    def test_the_default_dtype_is_that_of_torch(self, manifold):
+        assert manifold.origin(3).dtype == torch.get_default_dtype()
+        assert manifold.random(3).dtype == torch.get_default_dtype()
+
+    def test_projected_points_are_on_the_manifold(self, manifold):
+        x = 5 * torch.randn(20, 4)
+        assert manifold.check_point(manifold.projx(x))
+        x = points(manifold, 20, 3)
+        assert_near(manifold.projx(x), x)
+
+    def test_check_point_explains_itself(self, manifold):
+        good = points(manifold, 5, 3)
+        assert manifold.check_point(good) is True
+        assert manifold.check_point(good, explain=True) == (True, None)
+        assert manifold.check_point(good[:0], explain=True) == (True, None)
+        ok, reason = manifold.check_point(torch.tensor(1.0), explain=True)
+        assert not ok
+        assert "'x'" in reason and "\n" not in reason
+
+
+@every_manifold
+@every_dtype
+class TestVerbs:
+    def test_verbs_keep_the_dtype_and_have_intrinsic_vectors(self, manifold, dtype):
+        x, y = points(manifold, 5, 3, dtype=dtype), points(manifold, 5, 3, dtype=dtype)
+        v = torch.randn(5, 3, dtype=dtype)
+        for vector in (manifold.log0(x), manifold.rel(x, y)):
+            assert vector.shape == (5, 3)
+            assert vector.dtype == dtype
+        for point in (manifold.exp0(v), manifold.move(x, v), manifold.projx(x)):
+            assert point.shape == x.shape
+            assert point.dtype == dtype
+        for number in (manifold.dist(x, y), manifold.dist0(x)):
+            assert number.shape == (5,)
+            assert number.dtype == dtype
+
+    def test_inverses(self, manifold, dtype):
+        x, v = points(manifold, 5, 3, dtype=dtype), torch.randn(5, 3, dtype=dtype)
+        assert_near(manifold.log0(manifold.exp0(v)), v, 100)
+        assert_near(manifold.rel(x, manifold.move(x, v)), v, 1000)
+
+    def test_dist0_is_the_distance_from_the_origin(self, manifold, dtype):
+        x = points(manifold, 5, 3, dtype=dtype)
+        assert_near(manifold.dist0(x), manifold.dist(manifold.origin(3, dtype=dtype), x))
+
+    def test_keepdim(self, manifold, dtype):
+        x, y = points(manifold, 5, 3, dtype=dtype), points(manifold, 5, 3, dtype=dtype)
+        expected = manifold.dist(x, y)[:, None]
+        assert torch.equal(manifold.dist(x, y, keepdim=True), expected)
+        u = manifold.logmap(x, y)
+        assert manifold.inner(x, u).shape == (5,)
+        assert torch.equal(manifold.inner(x, u, keepdim=True), manifold.inner(x, u)[:, None])
+        assert torch.equal(manifold.inner(x, u, u), manifold.inner(x, u))
+
+    def test_leading_dimensions_broadcast(self, manifold, dtype):
+        x, y = points(manifold, 4, 1, 3, dtype=dtype), points(manifold, 5, 3, dtype=dtype)
+        v = torch.randn(5, 3, dtype=dtype)
+        for function, other in ((manifold.rel, y), (manifold.dist, y), (manifold.move, v)):
+            out = function(x, other)
+            assert out.shape[:2] == (4, 5)
+            assert_near(out[2, 3], function(x[2, 0], other[3]))
+
+    def test_the_chart_makes_rel_linear(self, manifold, dtype):
+        x, y = points(manifold, 5, 3, dtype=dtype), points(manifold, 5, 3, dtype=dtype)
+        (p, s), (q, t) = manifold.chart(x), manifold.chart(y)
+        assert p.shape == (5, 3)
+        assert s.shape == (5, 1)
+        alpha, beta = manifold.rel_coefficients(p, s, q, t)
+        assert alpha.shape == beta.shape == (5, 1)
+        rel = alpha * (q - p) - beta * p
+        assert_near(rel.to(dtype), manifold.rel(x, y), 10)
+        w = torch.randn(3, 2, dtype=rel.dtype)
+        on_points = alpha * (q @ w - p @ w) - beta * (p @ w)
+        assert_near(on_points.to(dtype), manifold.rel(x, y) @ w.to(dtype), 100)
+
+    def test_the_ball_is_another_picture_of_the_same_points(self, manifold, dtype):
+        x, y = points(manifold, 5, 3, dtype=dtype), points(manifold, 5, 3, dtype=dtype)
+        (p, gap), (q, _) = manifold.to_ball(x), manifold.to_ball(y)
+        assert p.shape == (5, 3)
+        assert gap.dtype == torch.float64
+        c = float(torch.as_tensor(manifold.c).detach())
+        expected = 1 - c * p.double().square().sum(-1, keepdim=True)
+        torch.testing.assert_close(gap, expected, rtol=1e-6, atol=0)
+        assert_near(manifold.from_ball(p).to(dtype), x, 10)
+        if c:
+            ball = PoincareBall(c)
+            torch.testing.assert_close(
+                ball.dist(p, q).to(dtype), manifold.dist(x, y).detach(), rtol=1e-5, atol=0
+            )
+
+
+@every_manifold
+class TestTangentVectors:
+    def test_transport_from_the_origin_is_an_isometry_with_inverse(self, manifold):
+        x, v = points(manifold, 5, 3), torch.randn(5, 3, dtype=torch.float64)
+        moved = manifold.transp0(x, v)
+        assert moved.shape == x.shape
+        assert_near(manifold.transp0back(x, moved), v, 100)
+        at_origin = v.square().sum(-1) * (4 if isinstance(manifold, PoincareBall) else 1)
+        assert_near(manifold.inner(x, moved), at_origin, 1000)
+
+    def test_expmap_and_logmap_and_retr(self, manifold):
+        x, y = points(manifold, 5, 3), points(manifold, 5, 3)
+        u = manifold.logmap(x, y)
+        assert_near(manifold.expmap(x, u), y, 1000)
+        assert torch.equal(manifold.retr(x, u), manifold.expmap(x, u))
+        assert_near(manifold.inner(x, u).sqrt(), manifold.dist(x, y), 1000)
+        assert manifold.check_vector_on_tangent(x, u)
+
+    def test_transport_is_an_isometry(self, manifold):
+        x, y = points(manifold, 5, 3), points(manifold, 5, 3)
+        u, w = manifold.transp0(x, torch.randn(2, 5, 3, dtype=torch.float64))
+        moved = [manifold.transp(x, y, vector) for vector in (u, w)]
+        assert_near(manifold.inner(y, *moved), manifold.inner(x, u, w), 1000)
+
+    def test_the_riemannian_gradient_is_the_direction_of_steepest_ascent(self, manifold):
+        x, target = points(manifold, 5, 3), points(manifold, 5, 3)
+        x.requires_grad_()
+        (gradient,) = torch.autograd.grad(manifold.dist(x, target).sum(), x)
+        ascent = manifold.egrad2rgrad(x.detach(), gradient)
+        assert manifold.check_vector_on_tangent(x.detach(), ascent)
+        away = -manifold.logmap(x.detach(), target)
+        away = away / manifold.inner(x, away, keepdim=True).sqrt()
+        assert_near(ascent, away.detach(), 10000)
+
+    def test_projected_vectors_are_tangent(self, manifold):
+        x = points(manifold, 5, 3)
+        u = manifold.proju(x, torch.randn_like(x))
+        assert manifold.check_vector_on_tangent(x, u)
+        assert_near(manifold.proju(x, u), u, 1000)
+
+
+@every_manifold
+class TestModule:
+    @every_dtype
+    def test_copies_give_the_same_numbers(self, manifold, dtype):
+        x, y = points(manifold, 5, 3, dtype=dtype), points(manifold, 5, 3, dtype=dtype)
+        copies = [copy.deepcopy(manifold), pickle.loads(pickle.dumps(manifold))]
+        for other in copies:
+            assert repr(other) == repr(manifold)
+            assert torch.equal(other.dist(x, y), manifold.dist(x, y))
+
+    def test_it_is_a_manifold_for_geoopt(self, manifold):
+        assert isinstance(manifold, geoopt.manifolds.base.Manifold)
+        assert isinstance(manifold, torch.nn.Module)
+
+
+
+@pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)
+@every_dtype
+@pytest.mark.parametrize(
+    "optimiser,steps",
+    [(geoopt.optim.RiemannianAdam, 120), (geoopt.optim.RiemannianSGD, 40)],
+    ids=["adam", "sgd"],
+)
+def test_geoopt_moves_a_parameter_to_its_target(manifold, dtype, optimiser, steps):
+    start, target = manifold.random(2, 6, 3, std=0.5, dtype=dtype)
+    x = geoopt.ManifoldParameter(start.clone(), manifold=manifold)
+    optimizer = optimiser([x], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (manifold.dist(x, target) ** 2).sum().backward()
+        optimizer.step()
+    assert x.dtype == dtype
+    assert manifold.check_point(x)
+    before, after = (manifold.dist(p, target) for p in (start, x))
+    assert before.min() > 0.3
+    assert (after < 0.02 * before).all()
+
+
+@pytest.mark.parametrize("model", [PoincareBall, Lorentz])
+def test_riemannian_sgd_descends_along_the_geodesic(model):
+    manifold = model(0.7)
+    target, start = points(manifold, 2, 6, 3)
+    x = geoopt.ManifoldParameter(start.clone(), manifold=manifold)
+    optimizer = geoopt.optim.RiemannianSGD([x], lr=0.1)
+    (manifold.dist(x, target) ** 2 / 2).sum().backward()
+    optimizer.step()
+    expected = manifold.expmap(start, 0.1 * manifold.logmap(start, target))
+    assert_near(x.detach(), expected, 1000)
+
+
+@pytest.mark.parametrize("model", [PoincareBall, Lorentz])
+@pytest.mark.parametrize("c", [1.0, 0.25])
+def test_distances_of_known_points(model, c):
+    # on a line through the origin distances add up; 3 to one side, 2 to the other
+    units = 0.5 if model is PoincareBall else 1.0
+    manifold = model(c)
+    x, y = (manifold.exp0(torch.tensor([units * r, 0.0])) for r in (3.0, -2.0))
+    assert math.isclose(manifold.dist(x, y).item(), 5.0, rel_tol=1e-6)
+    assert manifold.rel(x, y).tolist() == pytest.approx([-5 * units, 0.0], rel=1e-6)

@@ -1,0 +1,66 @@
+"""What only the hyperboloid has: a time, and tangent planes."""
+
+import pytest
+import torch
+
+from torch_geometric_hyperbolic.manifolds import Lorentz
+
+
+@pytest.mark.parametrize("c", [0.25, 1.0, 4.0])
+def test_the_origin_is_the_lowest_point(c):
+    expected = [c**-0.5, 0.0, 0.0]
+    assert Lorentz(c).origin(2).tolist() == pytest.approx(expected)
+
+
+def test_check_point_tells_what_is_wrong():
+    hyperboloid = Lorentz(c=1.0)
+    reason = "'x' must have x[..., 0] = sqrt(1/c + |x[..., 1:]|^2)"
+    assert hyperboloid.check_point(torch.tensor([[5.0**0.5, 2.0, 0.0]]))
+    for bad in ([2.0, 2.0, 0.0], [-(5.0**0.5), 2.0, 0.0], [0.0, 0.0, 0.0], [torch.nan, 0.0, 0.0]):
+        x = torch.tensor([bad, [1.0, 0.0, 0.0]])
+        assert hyperboloid.check_point(x, explain=True) == (False, reason)
+
+
+def test_check_vector_tells_what_is_wrong():
+    hyperboloid = Lorentz(c=1.0)
+    x = torch.tensor([[5.0**0.5, 2.0, 0.0]])
+    assert hyperboloid.check_vector_on_tangent(x, torch.tensor([[2.0, 5.0**0.5, 1.0]]))
+    assert hyperboloid.check_vector_on_tangent(x, x, explain=True) == (
+        False,
+        "'u' must have Minkowski product 0 with 'x'",
+    )
+
+
+def test_a_point_is_its_space_part_whatever_its_time():
+    hyperboloid = Lorentz(c=0.7)
+    x, y = hyperboloid.random(2, 5, 3)
+    wrong = torch.cat([torch.randn(5, 1), x[:, 1:]], dim=1)
+    torch.testing.assert_close(hyperboloid.projx(wrong), x)
+    assert torch.equal(hyperboloid.dist(wrong, y), hyperboloid.dist(x, y))
+
+
+def test_the_inner_product_is_minkowskis():
+    u, w = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[4.0, 5.0, 6.0]])
+    x = Lorentz().origin(1, 2)
+    assert Lorentz().inner(x, u, w).item() == -4 + 10 + 18
+    assert Lorentz().inner(x, u).item() == -1 + 4 + 9
+
+
+def test_the_chart_is_the_space_part_and_the_time_in_double():
+    hyperboloid = Lorentz(c=0.7)
+    x = hyperboloid.random(5, 3)
+    p, time = hyperboloid.chart(x)
+    assert p.dtype == time.dtype == torch.float64
+    assert torch.equal(p, x[:, 1:].double())
+    torch.testing.assert_close(time.float(), x[:, :1])
+
+
+def test_the_ball_is_seen_from_the_south_pole():
+    hyperboloid = Lorentz(c=4.0)
+    x = hyperboloid.random(5, 3, dtype=torch.float64)
+    p, gap = hyperboloid.to_ball(x)
+    # p, the pole (-1/2, 0) and x are on one line, p at height 0
+    t = 0.5 / (x[:, :1] + 0.5)
+    torch.testing.assert_close(p, t * x[:, 1:])
+    torch.testing.assert_close(gap, 1 - 4 * p.square().sum(-1, keepdim=True))
+    torch.testing.assert_close(hyperboloid.from_ball(p), x)

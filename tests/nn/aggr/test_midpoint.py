@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from tests.nn.aggr.definitions import (
+    DENSE_INDEX,
+    HYPERBOLIC,
+    INDEX,
+    SIZE,
+    C,
+    curvature,
+    distance,
+    einstein_midpoint,
+    gyromidpoint,
+    lorentz_centroid,
+    on_a_line,
+    per_group,
+    random_points,
+    random_weight,
+    to_ball,
+    to_model,
+)
+from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import MidpointAggregation
+from torch_geometric_hyperbolic.testing import (
+    assert_close,
+    assert_isometry_equivariant,
+    assert_on_manifold,
+    random_isometry,
+)
+
+each_hyperbolic = pytest.mark.parametrize("manifold", HYPERBOLIC, ids=repr)
+each_model = pytest.mark.parametrize("model", [PoincareBall, Lorentz])
+
+
+@each_model
+@pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("channels", [1, 3, 64])
+@pytest.mark.parametrize("formula", [lorentz_centroid, einstein_midpoint, gyromidpoint])
+def test_three_formulas_are_one_point(model, c, channels, formula):
+    manifold, weight = model(c), random_weight()
+    x = random_points(channels=channels, c=c)
+    aggr, points = MidpointAggregation(manifold=manifold), to_model(x, manifold)
+    for given in (None, weight):
+        out = aggr(points, INDEX, dim_size=SIZE, weight=given)
+        assert_on_manifold(out, manifold)
+        used = torch.ones_like(weight) if given is None else weight
+        expected = per_group(lambda x, w: formula(x, w, c), x, used, INDEX, SIZE)
+        assert_close(to_ball(out, manifold) * c**0.5, expected * c**0.5, factor=10)
+
+
+@each_hyperbolic
+def test_the_midpoint_of_two_points_halves_their_distance(manifold: Manifold):
+    x, c = random_points(20, radius=5.0), curvature(manifold)
+    pair = torch.arange(20) // 2
+    out = to_ball(MidpointAggregation(manifold=manifold)(to_model(x, manifold), pair), manifold)
+    first, second = x[::2], x[1::2]
+    half = distance(first, second, c) / 2
+    torch.testing.assert_close(distance(out, first, c), half, rtol=1e-10, atol=0)
+    torch.testing.assert_close(distance(out, second, c), half, rtol=1e-10, atol=0)
+
+
+@each_hyperbolic
+@pytest.mark.parametrize("radius", [1.0, 4.0, 8.0])
+def test_on_a_line_its_position_is_a_ratio_of_sinh_and_cosh(manifold: Manifold, radius):
+    position = radius * torch.tensor([-1.0, -0.9, 0.3, 1.0], dtype=torch.float64) / C**0.5
+    weight = torch.tensor([2.0, 0.1, 1.0, 0.5], dtype=torch.float64)
+    direction = torch.tensor([0.48, -0.6, 0.64], dtype=torch.float64)
+    x = to_model(on_a_line(position, direction, C), manifold)
+    s = C**0.5 * position
+    expected = torch.atanh((weight * s.sinh()).sum() / (weight * s.cosh()).sum()) / C**0.5
+    out = to_ball(MidpointAggregation(manifold=manifold)(x, weight=weight), manifold)
+    # the ball's own coordinates hold a point at this radius to exp(8) roundings
+    expected = on_a_line(expected[None], direction, C)
+    torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
+
+
+@each_hyperbolic
+def test_it_moves_with_every_isometry(manifold: Manifold):
+    aggr, weight = MidpointAggregation(manifold=manifold), random_weight()
+    x = to_model(random_points(), manifold)
+    assert_isometry_equivariant(
+        lambda x: aggr(x, DENSE_INDEX, weight=weight), x, manifold, length=2.0, factor=10
+    )
+    mirror = torch.ones(x.size(1), dtype=x.dtype)
+    mirror[-1] = -1
+    assert_close(aggr(x * mirror), aggr(x) * mirror)
+
+
+@each_hyperbolic
+def test_far_from_the_origin_it_is_as_exact(manifold: Manifold):
+    aggr, weight = MidpointAggregation(manifold=manifold), random_weight()
+    x = to_model(random_points(radius=4.0), manifold)
+    near = aggr(x, DENSE_INDEX, weight=weight)
+    phi = random_isometry(manifold, 3, length=8.0, generator=torch.Generator().manual_seed(0))
+    far = aggr(phi(x), DENSE_INDEX, weight=weight)
+    assert manifold.dist(near, phi(near)).min() > 5  # it did move
+    assert manifold.dist(far, phi(near)).max() < 1e-9  # exp(12) roundings

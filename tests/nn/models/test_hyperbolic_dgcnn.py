@@ -1,0 +1,264 @@
+"""HyperbolicDGCNN: size, twin, initial radii, symmetries of clouds, learning."""
+
+import copy
+import re
+
+import pytest
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+from torch_geometric_hyperbolic.testing import assert_close, assert_on_manifold
+
+SPACES = [PoincareBall(1.0), Lorentz(1.0), Euclidean()]
+each_space = pytest.mark.parametrize("manifold", SPACES, ids=str)
+
+BATCH = torch.arange(3).repeat_interleave(16)
+
+
+def count(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def make_model(manifold: Manifold, **kwargs: object) -> HyperbolicDGCNN:
+    sizes = {"hidden_channels": (8, 16), "emb_channels": 16, "head_channels": 8, "k": 4}
+    return HyperbolicDGCNN(3, 5, **{**sizes, **kwargs}, manifold=manifold)
+
+
+def clouds_in_unit_sphere(number: int = 48) -> Tensor:
+    pos = torch.randn(number, 3)
+    return pos / pos.norm(dim=-1).max()
+
+
+def trained_statistics(model: HyperbolicDGCNN) -> HyperbolicDGCNN:
+    """Evaluation mode, with running statistics that are not the initial ones."""
+    model(clouds_in_unit_sphere(), BATCH)
+    return model.eval()
+
+
+@each_space
+def test_default_size_is_what_the_docstring_says(manifold):
+    stated = int(re.search(r"has ([\d,]+) parameters", HyperbolicDGCNN.__doc__)[1].replace(",", ""))
+    assert count(HyperbolicDGCNN(out_channels=40, manifold=manifold)) == stated <= 85_000
+
+
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+def test_a_learnable_curvature_is_one_more_parameter_shared_by_all_layers(space):
+    manifold = space(0.5, learnable=True)
+    model = HyperbolicDGCNN(manifold=manifold)
+    assert count(model) == count(HyperbolicDGCNN(manifold=space(0.5))) + 1
+    assert all(conv.manifold is manifold for conv in model.convs)
+
+
+@each_space
+def test_euclidean_twin_has_the_same_parameters_and_statistics(manifold):
+    model, twin = HyperbolicDGCNN(manifold=manifold), HyperbolicDGCNN(manifold=Euclidean())
+    for kind in ("named_parameters", "named_buffers"):
+        shapes = [{n: t.shape for n, t in getattr(m, kind)()} for m in (model, twin)]
+        assert shapes[0] == shapes[1]
+        assert shapes[0]
+
+
+def test_state_dict_restores_the_function(tmp_path):
+    model = trained_statistics(make_model(PoincareBall(2.0, learnable=True)))
+    torch.save(model.state_dict(), tmp_path / "state.pt")
+    other = make_model(PoincareBall(1.0, learnable=True)).eval()
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    pos = clouds_in_unit_sphere()
+    assert torch.equal(other(pos, BATCH), model(pos, BATCH))
+
+
+@pytest.mark.parametrize("c", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz, lambda c: Euclidean()])
+def test_initial_radii_are_moderate_in_every_layer(space, c):
+    model = HyperbolicDGCNN(manifold=space(c))
+    pos, batch = clouds_in_unit_sphere(128), torch.arange(2).repeat_interleave(64)
+    radii = model.radii(pos, batch)
+    assert list(radii) == ["input", "conv1", "conv2", "conv3", "conv4"]
+    assert all(0.1 < radius < 3 for radius in radii.values()), radii
+
+
+@each_space
+def test_radii_are_mean_distances_from_the_origin(manifold):
+    model = trained_statistics(make_model(manifold))
+    pos = clouds_in_unit_sphere()
+    points = model.points(pos, BATCH)
+    expected = {
+        name: manifold.dist(manifold.origin(x.size(0), n), x).mean().item()
+        for name, x, n in zip(("input", "conv1", "conv2"), points, (3, 8, 16), strict=True)
+    }
+    assert model.radii(pos, BATCH) == pytest.approx(expected, rel=1e-5)
+    for x in points:
+        assert_on_manifold(x, manifold)
+
+
+@pytest.mark.parametrize("name", ["radii", "embedding"])
+def test_looking_at_points_does_not_change_the_model(name):
+    model = make_model(PoincareBall())
+    before = copy.deepcopy(model.state_dict())
+    getattr(model, name)(clouds_in_unit_sphere(), BATCH)
+    assert model.training
+    after = model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+@each_space
+def test_logits_do_not_depend_on_the_order_of_points(manifold):
+    model = trained_statistics(make_model(manifold))
+    pos = clouds_in_unit_sphere()
+    order = torch.cat([16 * i + torch.randperm(16) for i in range(3)])
+    assert_close(model(pos[order], BATCH), model(pos, BATCH))
+
+
+@each_space
+def test_clouds_of_a_batch_are_classified_as_if_alone(manifold):
+    model = trained_statistics(make_model(manifold))
+    pos = clouds_in_unit_sphere()
+    sizes = [10, 24, 14]
+    batch = torch.arange(3).repeat_interleave(torch.tensor(sizes))
+    together = model(pos, batch)
+    assert together.shape == (3, 5)
+    assert_close(together, torch.cat([model(cloud) for cloud in pos.split(sizes)]))
+    assert_close(model(pos, batch, batch_size=3), together, factor=0)
+    zeros = torch.zeros(10, dtype=torch.long)
+    assert_close(model(pos[:10]), model(pos[:10], zeros), factor=0)
+
+
+@each_space
+def test_logits_depend_on_the_cloud(manifold):
+    model = trained_statistics(make_model(manifold))
+    out = model(clouds_in_unit_sphere(), BATCH)
+    assert (out[0] - out[1]).abs().max() > 1e-3
+
+
+@each_space
+def test_embedding_is_one_point_per_cloud(manifold):
+    model = trained_statistics(make_model(manifold))
+    pos = clouds_in_unit_sphere()
+    embedding = model.embedding(pos, BATCH)
+    assert embedding.shape == (3, manifold.ambient_dim(16))
+    assert_on_manifold(embedding, manifold)
+    assert not embedding.requires_grad
+    assert_close(embedding, torch.cat([model.embedding(cloud) for cloud in pos.split(16)]))
+    last = model.points(pos[:16])[-1]
+    to_points = manifold.rel(embedding[:1], last).mean(0).norm()
+    assert to_points < 0.2 * manifold.rel(embedding[:1], last).norm(dim=-1).mean()  # among them
+
+
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+@pytest.mark.parametrize("aggr", ["max", "mean", "midpoint"])
+def test_gradients_reach_every_parameter_and_the_curvature(space, aggr):
+    model = make_model(space(1.0, learnable=True), aggr=aggr, dropout=0.0)
+    loss = torch.nn.functional.cross_entropy(
+        model(clouds_in_unit_sphere(), BATCH), torch.tensor([0, 1, 2])
+    )
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("manifold", [PoincareBall(learnable=True), Lorentz(), Euclidean()], ids=str)
+def test_a_few_steps_tell_shells_from_lines(manifold):
+    """Two kinds of clouds, spheres and segments, learnt in a few steps of Adam."""
+    model = make_model(manifold, dropout=0.0)
+    sphere = torch.nn.functional.normalize(torch.randn(4, 16, 3), dim=-1)
+    line = torch.linspace(-1, 1, 16).view(16, 1) * sphere[:, :1]
+    pos = torch.cat([sphere, line]).flatten(0, 1)
+    batch, y = torch.arange(8).repeat_interleave(16), torch.arange(2).repeat_interleave(4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(pos, batch), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_reset_parameters_starts_anew_at_the_same_scale():
+    model = make_model(PoincareBall())
+    before = copy.deepcopy(model)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 0.5)
+    model(clouds_in_unit_sphere(), BATCH)
+    model.reset_parameters()
+    for (name, new), old in zip(model.named_parameters(), before.parameters(), strict=True):
+        assert not (new == 0.5).any(), name
+        if new.dim() == 1 and not name.endswith("head.4.bias"):
+            assert torch.equal(new, old), name  # of batch norms: set, not drawn
+        else:
+            assert not torch.equal(new, old), name
+    for new, old in zip(model.buffers(), before.buffers(), strict=True):
+        assert torch.equal(new, old)
+
+
+def test_options_reach_the_layers():
+    model = make_model(PoincareBall(), aggr="mean", dropout=0.7, k=3)
+    assert [conv.k for conv in model.convs] == [3, 3]
+    assert [conv.aggr for conv in model.convs] == ["mean", "mean"]
+    assert [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)] == [0.7]
+
+
+@each_space
+def test_double_precision_is_kept(manifold):
+    model = make_model(manifold).double()
+    out = model(clouds_in_unit_sphere().double(), BATCH)
+    assert out.dtype == torch.float64
+    assert out.isfinite().all()
+
+
+@each_space
+def test_autocast_gives_finite_logits_close_to_float32(manifold):
+    model = trained_statistics(make_model(manifold))
+    pos = clouds_in_unit_sphere()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(pos, BATCH)
+    expected = model(pos, BATCH)
+    assert (out.float() - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.slow
+def test_compiled_model_equals_eager_for_any_number_of_points():
+    torch.compiler.reset()
+    model = trained_statistics(make_model(PoincareBall(learnable=True), hidden_channels=(8,)))
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    for n in (8, 14):
+        pos, batch = clouds_in_unit_sphere(2 * n), torch.arange(2).repeat_interleave(n)
+        results = []
+        for run in (compiled, model):
+            out = run(pos, batch, batch_size=2)
+            gradients = torch.autograd.grad(out.square().sum(), list(model.parameters()))
+            results.append([out, *gradients])
+        for actual, expected in zip(*results, strict=True):
+            torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
+# Bad arguments ---------------------------------------------------------------------------------
+
+
+def test_wrong_pos_is_named():
+    model = make_model(PoincareBall())
+    with pytest.raises(ValueError, match=r"'pos' must have last dimension 3 \(got 2\)"):
+        model(torch.zeros(16, 2))
+    with pytest.raises(ValueError, match=r"'pos' must have 2 dimensions \(got shape \(1, 16, 3\)\)"):
+        model(torch.zeros(1, 16, 3))
+    with pytest.raises(TypeError, match=r"'pos' must be a floating-point .*\(got torch.int64\)"):
+        model(torch.zeros(16, 3, dtype=torch.long))
+    with pytest.raises(TypeError, match=r"'pos' must be a tensor \(got list\)"):
+        model([[0.0, 0.0, 0.0]])
+
+
+def test_a_cloud_smaller_than_k_is_named():
+    with pytest.raises(ValueError, match=r"got k=4 and 3 points in cloud 1"):
+        make_model(PoincareBall())(torch.zeros(19, 3), torch.tensor([0] * 16 + [1] * 3))
+
+
+def test_wrong_manifold_and_k_are_named():
+    with pytest.raises(TypeError, match=r"'manifold' must be .*\(got 'lorentz'\)"):
+        HyperbolicDGCNN(manifold="lorentz")
+    with pytest.raises(ValueError, match=r"'k' must be at least 1 \(got 0\)"):
+        HyperbolicDGCNN(manifold=Lorentz(), k=0)

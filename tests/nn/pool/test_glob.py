@@ -1,0 +1,117 @@
+import pytest
+import torch
+from torch import Tensor
+
+from tests.nn.aggr.definitions import (
+    INDEX,
+    MANIFOLDS,
+    SIZE,
+    curvature,
+    exp_origin,
+    force,
+    log_origin,
+    lorentz_centroid,
+    mean_by_definition,
+    per_group,
+    random_points,
+    to_ball,
+    to_model,
+)
+from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import (
+    global_frechet_mean_pool,
+    global_midpoint_pool,
+    global_tangent_pool,
+)
+from torch_geometric_hyperbolic.testing import assert_close
+
+POOLS = (global_tangent_pool, global_midpoint_pool, global_frechet_mean_pool)
+BATCH, ORDER = INDEX.sort(stable=True)
+
+each_pool = pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
+each_manifold = pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)
+
+
+def points(manifold: Manifold) -> Tensor:
+    return to_model(random_points()[ORDER], manifold)
+
+
+@each_manifold
+@pytest.mark.parametrize("reduce", ["mean", "max", "min", "sum"])
+def test_the_tangent_pool_reduces_vectors_at_the_origin(manifold: Manifold, reduce):
+    def reduced(x: Tensor, weight: Tensor) -> Tensor:
+        v = log_origin(x, c)
+        out = getattr(v, {"max": "amax", "min": "amin"}.get(reduce, reduce))(dim=0)
+        return exp_origin(out, c)
+
+    c = curvature(manifold)
+    x, ones = random_points()[ORDER], torch.ones(len(BATCH))
+    expected = per_group(reduced, x, ones, BATCH, SIZE)
+    out = global_tangent_pool(points(manifold), BATCH, SIZE, manifold=manifold, reduce=reduce)
+    assert_close(to_ball(out, manifold), expected)
+    if reduce == "mean":  # the default
+        assert_close(global_tangent_pool(points(manifold), BATCH, SIZE, manifold=manifold), out)
+
+
+@each_manifold
+def test_the_midpoint_pool_is_the_centroid_of_each_graph(manifold: Manifold):
+    c = curvature(manifold)
+    centroid = lorentz_centroid if c > 0 else mean_by_definition
+    x, ones = random_points()[ORDER], torch.ones(len(BATCH), dtype=torch.float64)
+    expected = per_group(lambda x, w: centroid(x, w, c), x, ones, BATCH, SIZE)
+    out = global_midpoint_pool(points(manifold), BATCH, SIZE, manifold=manifold)
+    assert_close(to_ball(out, manifold), expected)
+
+
+@each_manifold
+def test_the_frechet_mean_pool_minimises_squared_distances(manifold: Manifold):
+    c, x = curvature(manifold), random_points()[ORDER]
+    out = global_frechet_mean_pool(points(manifold), BATCH, SIZE, manifold=manifold)
+    for graph in (0, 2, 4):
+        own = graph == BATCH
+        assert force(to_ball(out, manifold)[graph], x[own], torch.ones(int(own.sum())), c) < 1e-12
+
+
+@each_pool
+@each_manifold
+def test_graphs_of_one_batch_do_not_see_each_other(pool, manifold: Manifold):
+    x = points(manifold)
+    together = pool(x, BATCH, manifold=manifold)
+    assert together.shape == (SIZE, x.size(1))
+    for graph in range(SIZE):
+        own = x[graph == BATCH]
+        alone = pool(own, None, manifold=manifold) if len(own) else manifold.origin(1, 3, dtype=x.dtype)
+        assert_close(together[graph], alone[0])
+
+
+@each_pool
+@each_manifold
+def test_graphs_without_points_are_at_the_origin(pool, manifold: Manifold):
+    x = points(manifold)
+    out = pool(x, BATCH, SIZE + 2, manifold=manifold)
+    origin = torch.zeros(3, x.size(1), dtype=x.dtype)
+    if isinstance(manifold, Lorentz):
+        origin[:, 0] = manifold.c**-0.5
+    assert_close(out[[1, -2, -1]], origin)
+    assert_close(pool(x[:0], BATCH[:0], 3, manifold=manifold), origin)
+    assert_close(out[:SIZE], pool(x, BATCH, manifold=manifold))
+
+
+@each_pool
+def test_gradients_reach_the_points_and_a_learnable_curvature(pool):
+    manifold = Lorentz(0.7, learnable=True)
+    x = to_model(random_points(), manifold).requires_grad_()
+    pool(x, BATCH, manifold=manifold)[:, 1:].sum().backward()
+    assert x.grad[:, 1:].abs().amax(dim=1).min() > 1e-4
+    assert manifold.log_scale.grad.abs() > 1e-4
+
+
+@each_pool
+def test_a_manifold_of_another_kind_is_refused(pool):
+    with pytest.raises(TypeError, match="'manifold' must be .*got 'ball'"):
+        pool(torch.zeros(2, 3), None, manifold="ball")
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match=r"'reduce' must be one of .*\(got 'mul'\)"):
+        global_tangent_pool(torch.zeros(2, 3), None, manifold=PoincareBall(), reduce="mul")

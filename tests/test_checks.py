@@ -1,0 +1,178 @@
+import importlib.util
+
+import geoopt
+import pytest
+import torch
+
+from torch_geometric_hyperbolic import checks
+from torch_geometric_hyperbolic.checks import (
+    check_count,
+    check_edge_index,
+    check_manifold,
+    check_points,
+    set_validation,
+    validation_enabled,
+)
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
+
+
+@pytest.fixture
+def validation():
+    """Validation switched on; as it was afterwards."""
+    before = checks._validation
+    set_validation(True)
+    yield
+    set_validation(before)
+
+
+def error_line(function, *args, **kwargs) -> str:
+    """Kind and text of the error, which is one line."""
+    with pytest.raises((TypeError, ValueError)) as info:
+        function(*args, **kwargs)
+    assert "\n" not in str(info.value)
+    return f"{info.type.__name__}: {info.value}"
+
+
+def test_good_arguments_pass():
+    x = torch.zeros(4, 3)
+    for manifold in (PoincareBall(), Lorentz(), Euclidean()):
+        check_manifold(manifold)
+    check_count(1, "k")
+    check_count(10**9, "k")
+    check_points(x, "x")
+    check_points(x, "x", dim=2, width=3, like=torch.zeros(9, 3))
+    check_points(x.half(), "x", dim=2)
+    check_points(torch.zeros(2, 4, 3), "x", width=3)
+
+
+@pytest.mark.parametrize("manifold", [geoopt.PoincareBall(), PoincareBall, None, "lorentz", 1.0])
+def test_an_unknown_manifold_is_named(manifold):
+    assert error_line(check_manifold, manifold) == (
+        "TypeError: 'manifold' must be a torch_geometric_hyperbolic.manifolds.Manifold; "
+        f"use from_geoopt for geoopt's (got {manifold!r})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "ValueError: 'k' must be at least 1 (got 0)"),
+        (-5, "ValueError: 'k' must be at least 1 (got -5)"),
+        (1.0, "TypeError: 'k' must be an int (got 1.0)"),
+        (True, "TypeError: 'k' must be an int (got True)"),
+        ("3", "TypeError: 'k' must be an int (got '3')"),
+        (None, "TypeError: 'k' must be an int (got None)"),
+    ],
+)
+def test_a_count_is_a_positive_integer(value, expected):
+    assert error_line(check_count, value, "k") == expected
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "expected"),
+    [
+        ([1.0], {}, "TypeError: 'x' must be a tensor (got list)"),
+        (None, {"dim": 2}, "TypeError: 'x' must be a tensor (got NoneType)"),
+        (
+            torch.zeros(2, 3).long(),
+            {},
+            "TypeError: 'x' must be a floating-point tensor (got torch.int64)",
+        ),
+        (
+            torch.zeros(2, 3) == 0,
+            {"width": 3},
+            "TypeError: 'x' must be a floating-point tensor (got torch.bool)",
+        ),
+        (torch.zeros(3), {"dim": 2}, "ValueError: 'x' must have 2 dimensions (got shape (3,))"),
+        (
+            torch.zeros(1, 2, 3),
+            {"dim": 2},
+            "ValueError: 'x' must have 2 dimensions (got shape (1, 2, 3))",
+        ),
+        (torch.zeros(2, 3), {"width": 4}, "ValueError: 'x' must have last dimension 4 (got 3)"),
+        (
+            torch.zeros(2, 3),
+            {"like": torch.zeros(5, 3).double()},
+            "TypeError: 'x' must have dtype torch.float64 as the other input (got torch.float32)",
+        ),
+        (
+            torch.zeros(2, 3),
+            {"like": torch.zeros(5, 3, device="meta")},
+            "ValueError: 'x' must be on meta as the other input (got cpu)",
+        ),
+        (
+            torch.zeros(2, 3),
+            {"like": torch.zeros(5, 4)},
+            "ValueError: 'x' must have last dimension 4 as the other input (got 3)",
+        ),
+    ],
+)
+def test_points_are_tensors_of_the_right_kind(x, options, expected):
+    assert error_line(check_points, x, "x", **options) == expected
+
+
+EDGES = torch.tensor([[0, 1, 2], [4, 0, 1]])  # sources in [0, 3), targets in [0, 5)
+
+
+@pytest.mark.usefixtures("validation")
+@pytest.mark.parametrize(
+    ("sizes", "flow", "expected"),
+    [
+        ((2, 5), "source_to_target", "source indices in [0, 2) (got 0 to 2)"),
+        ((3, 4), "source_to_target", "target indices in [0, 4) (got 0 to 4)"),
+        ((5, 2), "target_to_source", "target indices in [0, 2) (got 0 to 2)"),
+        ((4, 3), "target_to_source", "source indices in [0, 4) (got 0 to 4)"),
+    ],
+)
+def test_edges_outside_the_nodes_are_named(sizes, flow, expected):
+    line = error_line(check_edge_index, EDGES, sizes, flow)
+    assert line == f"ValueError: 'edge_index' must hold {expected}"
+
+
+@pytest.mark.usefixtures("validation")
+def test_negative_indices_are_outside():
+    line = error_line(check_edge_index, EDGES - 1, (3, 5), "source_to_target")
+    assert line == "ValueError: 'edge_index' must hold source indices in [0, 3) (got -1 to 1)"
+
+
+@pytest.mark.usefixtures("validation")
+def test_edges_between_nodes_pass():
+    check_edge_index(EDGES, (3, 5), "source_to_target")
+    check_edge_index(EDGES, (5, 3), "target_to_source")
+    check_edge_index(EDGES[:, :0], (0, 0), "source_to_target")
+    sparse = torch.sparse_coo_tensor(EDGES, torch.ones(3), (9, 9), check_invariants=True)
+    check_edge_index(sparse, (1, 1), "source_to_target")  # it knows its own size
+
+
+def test_values_are_looked_at_only_when_asked(validation):
+    arguments = (EDGES, (1, 1), "source_to_target")
+    assert validation_enabled()
+    set_validation(False)
+    assert not validation_enabled()
+    check_edge_index(*arguments)
+    set_validation(True)
+    assert validation_enabled()
+    error_line(check_edge_index, *arguments)
+
+
+@pytest.mark.usefixtures("validation")
+def test_values_are_not_looked_at_while_compiling():
+    def function(edge_index: torch.Tensor) -> torch.Tensor:
+        check_edge_index(edge_index, (1, 1), "source_to_target")
+        return edge_index + 1
+
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(EDGES), EDGES + 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("0", False), (None, False), ("", False)]
+)
+def test_the_environment_sets_validation_at_import(monkeypatch, value, expected):
+    monkeypatch.delenv("TGH_VALIDATION", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TGH_VALIDATION", value)
+    spec = importlib.util.spec_from_file_location("checks_imported_again", checks.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.validation_enabled() is expected

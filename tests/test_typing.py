@@ -1,0 +1,72 @@
+import importlib
+import importlib.util
+from types import ModuleType
+
+import pytest
+
+from torch_geometric_hyperbolic import typing
+
+FLAGS = {"torch_cluster": "WITH_TORCH_CLUSTER", "torch_scatter": "WITH_TORCH_SCATTER"}
+
+
+def imported_again() -> ModuleType:
+    """The module as a new process would see it."""
+    spec = importlib.util.spec_from_file_location("typing_imported_again", typing.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Every package can be imported; maps names to errors that importing them should raise."""
+    failures: dict[str, Exception] = {}
+
+    def import_module(name: str) -> ModuleType:
+        if name in failures:
+            raise failures[name]
+        return ModuleType(name)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    monkeypatch.delenv("TGH_HIDE", raising=False)
+    return failures
+
+
+@pytest.mark.parametrize(
+    ("hide", "hidden"),
+    [
+        (None, []),
+        ("", []),
+        ("numpy", []),
+        ("torch_cluster", ["torch_cluster"]),
+        ("torch_scatter", ["torch_scatter"]),
+        ("torch_cluster,torch_scatter", ["torch_cluster", "torch_scatter"]),
+        ("torch_scatter,numpy", ["torch_scatter"]),
+    ],
+)
+def test_the_environment_hides_packages(importable, monkeypatch, hide, hidden):
+    if hide is not None:
+        monkeypatch.setenv("TGH_HIDE", hide)
+    module = imported_again()
+    for package, flag in FLAGS.items():
+        assert getattr(module, flag) is (package not in hidden)
+
+
+@pytest.mark.parametrize("package", FLAGS)
+@pytest.mark.parametrize("error", [ImportError("no"), ModuleNotFoundError("no"), OSError("torch")])
+def test_a_package_that_cannot_be_imported_is_not_there(importable, package, error):
+    importable[package] = error
+    module = imported_again()
+    for name, flag in FLAGS.items():
+        assert getattr(module, flag) is (name != package)
+
+
+def test_other_errors_of_an_import_are_not_swallowed(importable):
+    importable["torch_scatter"] = RuntimeError("a bug in it")
+    with pytest.raises(RuntimeError, match="a bug in it"):
+        imported_again()
+
+
+def test_everything_public_is_there():
+    assert {*FLAGS.values(), "Curvature"} == {*typing.__all__}
+    assert all(hasattr(typing, name) for name in typing.__all__)

@@ -1,0 +1,153 @@
+"""Random isometries, and the assertions that use them."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
+from torch_geometric_hyperbolic.nn import MidpointAggregation
+from torch_geometric_hyperbolic.testing import (
+    assert_isometry_equivariant,
+    assert_isometry_invariant,
+    assert_on_manifold,
+    random_isometry,
+)
+
+SPACES = [PoincareBall(1.0), PoincareBall(0.3), Lorentz(1.0), Lorentz(4.0), Euclidean()]
+each_space = pytest.mark.parametrize("manifold", SPACES, ids=str)
+
+
+def pairwise(manifold, x: Tensor) -> Tensor:
+    return manifold.dist(x.unsqueeze(0), x.unsqueeze(1))
+
+
+@each_space
+@pytest.mark.parametrize("length", [0.0, 1.0, 5.0])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_distances_are_preserved(manifold, length, channels):
+    x = manifold.random(9, channels, dtype=torch.float64)
+    for _ in range(3):
+        y = random_isometry(manifold, channels, length=length)(x)
+        assert_on_manifold(y, manifold)
+        torch.testing.assert_close(pairwise(manifold, y), pairwise(manifold, x), atol=1e-9, rtol=0)
+
+
+@each_space
+@pytest.mark.parametrize("length", [0.0, 0.5, 3.0])
+def test_the_origin_moves_by_the_length(manifold, length):
+    origin = manifold.origin(3, dtype=torch.float64)
+    moved = torch.stack([random_isometry(manifold, 3, length=length)(origin) for _ in range(8)])
+    expected = torch.full((8,), length, dtype=torch.float64)
+    torch.testing.assert_close(manifold.dist(origin, moved), expected, atol=1e-12, rtol=0)
+    if length:  # in different directions
+        assert pairwise(manifold, moved).fill_diagonal_(1).min() > 0.01
+
+
+@each_space
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_rotations_and_reflections_both_occur(manifold, channels):
+    signs = []
+    basis = torch.eye(channels, dtype=torch.float64) * 0.1
+    for _ in range(40):
+        phi = random_isometry(manifold, channels, length=0.0)
+        matrix = 10 * manifold.log0(phi(manifold.exp0(basis)))
+        gram = matrix @ matrix.T
+        torch.testing.assert_close(gram, torch.eye(channels).double(), atol=1e-10, rtol=0)
+        signs.append(round(torch.linalg.det(matrix).item()))
+    assert set(signs) == {-1, 1}
+    assert 8 <= signs.count(1) <= 32  # each in half of the cases
+
+
+def test_the_generator_decides_and_the_dtype_is_kept():
+    ball = PoincareBall()
+    x = ball.random(5, 3)
+
+    def isometry(seed: int):
+        generator = torch.Generator().manual_seed(seed)
+        return random_isometry(ball, 3, generator=generator, dtype=torch.float32)
+
+    assert isometry(1)(x).dtype == torch.float32
+    assert torch.equal(isometry(1)(x), isometry(1)(x))
+    assert not torch.allclose(isometry(1)(x), isometry(2)(x))
+
+
+@each_space
+def test_one_isometry_is_one_map(manifold):
+    x = manifold.random(5, 3, dtype=torch.float64)
+    phi = random_isometry(manifold, 3)
+    assert torch.equal(phi(x)[2:], phi(x[2:]))
+
+
+# The assertions --------------------------------------------------------------------------------
+
+
+@each_space
+def test_distances_are_invariant(manifold):
+    x = manifold.random(9, 3, dtype=torch.float64)
+    assert_isometry_invariant(lambda x: pairwise(manifold, x), x, manifold, factor=100)
+
+
+@each_space
+def test_midpoints_are_equivariant(manifold):
+    x = manifold.random(9, 3, dtype=torch.float64)
+    aggr = MidpointAggregation(manifold=manifold)
+    assert_isometry_equivariant(aggr, x, manifold, factor=100)
+
+
+@each_space
+def test_coordinates_are_not_invariant(manifold):
+    x = manifold.random(9, 3, dtype=torch.float64)
+    for length in (0.0, 1.0):
+        with pytest.raises(AssertionError):
+            assert_isometry_invariant(manifold.log0, x, manifold, length=length, factor=1e6)
+
+
+@each_space
+def test_the_distance_from_the_origin_is_invariant_to_rotations_only(manifold):
+    x = manifold.random(9, 3, dtype=torch.float64)
+    assert_isometry_invariant(manifold.dist0, x, manifold, length=0.0, factor=10)
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(manifold.dist0, x, manifold, length=1.0, factor=1e6)
+
+
+@each_space
+def test_scaling_is_equivariant_to_rotations_only(manifold):
+    x = manifold.random(9, 3, dtype=torch.float64)
+
+    def shrink(x: Tensor) -> Tensor:
+        return manifold.exp0(0.5 * manifold.log0(x))
+
+    assert_isometry_equivariant(shrink, x, manifold, length=0.0, factor=10)
+    with pytest.raises(AssertionError):
+        assert_isometry_equivariant(shrink, x, manifold, length=1.0, factor=1e6)
+
+
+@each_space
+def test_reflections_are_among_those_tried(manifold):
+    """Orientation is invariant to rotations and translations, not to reflections."""
+    x = manifold.random(4, 3, dtype=torch.float64)
+
+    def orientation(x: Tensor) -> Tensor:
+        return torch.linalg.det(manifold.rel(x[:1], x[1:])).sign()
+
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(orientation, x, manifold)
+
+
+@each_space
+def test_choosing_one_coordinate_is_not_equivariant(manifold):
+    x = manifold.random(4, 3, dtype=torch.float64)
+    keep_first = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    with pytest.raises(AssertionError):
+        assert_isometry_equivariant(
+            lambda x: manifold.exp0(manifold.log0(x) * keep_first), x, manifold, length=0.0
+        )
+
+
+def test_functions_may_return_anything_that_compares():
+    """A count, a graph: the docstring says from points to anything."""
+    ball = PoincareBall()
+    x = ball.random(9, 3, dtype=torch.float64)
+    assert_isometry_invariant(lambda x: pairwise(ball, x).argsort(), x, ball)
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(lambda x: x.argsort(dim=0), x, ball)
