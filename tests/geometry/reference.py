@@ -64,9 +64,7 @@ class Ball:
     def mobius_add(x: Vector, y: Vector, c) -> Vector:
         xy, xx, yy = dot(x, y), dot(x, x), dot(y, y)
         denominator = 1 + 2 * c * xy + c**2 * xx * yy
-        return combine(
-            (1 + 2 * c * xy + c * yy) / denominator, x, (1 - c * xx) / denominator, y
-        )
+        return combine((1 + 2 * c * xy + c * yy) / denominator, x, (1 - c * xx) / denominator, y)
 
     @staticmethod
     def exp0(v: Vector, c) -> Vector:

@@ -109,9 +109,7 @@ def test_gradients_have_the_promised_accuracy(name, model, dtype, c, channels):
     for i in range(0, len(x), 2):
         point, other, curvature = x[i].clone(), y[i].clone(), learnable(c)
         point.requires_grad_(), other.requires_grad_()
-        out = function(
-            with_wrong_time(model, point), with_wrong_time(model, other), c=curvature
-        )
+        out = function(with_wrong_time(model, point), with_wrong_time(model, other), c=curvature)
         (dot_product(out, weight) if name == "rel" else out).backward()
         p, q, k = exact(x[i]), exact(y[i]), mp.mpf(c)
         expected = gradient(lambda z, q=q, k=k: number(z, q, k), p)

@@ -33,7 +33,9 @@ def outputs_and_gradients(function, values: dict[str, Tensor]) -> dict[str, Tens
     }
     loss = sum((out * torch.randn_like(out)).sum() for out in named.values())
     gradients = torch.autograd.grad(loss, [*arguments.values(), c], allow_unused=True)
-    named |= dict(zip([f"gradient of {name}" for name in [*arguments, "c"]], gradients, strict=True))
+    named |= dict(
+        zip([f"gradient of {name}" for name in [*arguments, "c"]], gradients, strict=True)
+    )
     return {name: value for name, value in named.items() if value is not None}
 
 

@@ -1,4 +1,6 @@
-"""Which dtypes go in and come out."""
+"""Which dtypes go in and come out, of every public function."""
+
+import inspect
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from tests.geometry.samples import (
     moderate_arguments,
     pick,
 )
-from torch_geometric_hyperbolic.geometry import lorentz, poincare
+from torch_geometric_hyperbolic.geometry import _numerics, convert, lorentz, poincare
 
 every_function = pytest.mark.parametrize("model,function", EVERY_FUNCTION, ids=label)
 halves = pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=label)
@@ -44,6 +46,19 @@ NAMES = {
     "poincare_to_klein": ["x"],
     "klein_to_poincare": ["x"],
 }
+
+
+@pytest.mark.parametrize("module", [convert, lorentz, poincare])
+def test_no_public_function_is_left_out(module):
+    public = {
+        function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+    without_points = {lorentz.inner, lorentz.split}  # below, and inside space_and_time
+    of_charts = {lorentz.rel_coefficients, poincare.rel_coefficients}
+    listed = {function for _, function in EVERY_FUNCTION}
+    assert public - listed - without_points - of_charts == set()
 
 
 @every_function
@@ -132,6 +147,13 @@ def test_the_minkowski_product_follows_the_same_rules():
         lorentz.inner(u.half(), u.half())
     with pytest.raises(TypeError, match="^'u' and 'v' must share a dtype"):
         lorentz.inner(u, u.double())
+
+
+def test_the_working_dtype_is_that_of_the_results():
+    for dtype in DTYPES:
+        assert _numerics.working_dtype(torch.zeros(1, dtype=dtype)) == dtype
+    for half in (torch.float16, torch.bfloat16):
+        assert _numerics.working_dtype(torch.zeros(1, dtype=half)) == torch.float32
 
 
 @pytest.mark.parametrize("model", ["poincare", "lorentz"])

@@ -187,7 +187,9 @@ class TestFlatLimit:
         x, y, _ = vectors
         c = torch.tensor(self.c, dtype=torch.float64, requires_grad=True)
         points = with_time(model, x, self.c), with_time(model, y, self.c)
-        (GEOMETRY[model].rel(*points, c=c).sum() + GEOMETRY[model].dist(*points, c=c).sum()).backward()
+        (
+            GEOMETRY[model].rel(*points, c=c).sum() + GEOMETRY[model].dist(*points, c=c).sum()
+        ).backward()
         assert c.grad.isfinite()
 
 

@@ -49,16 +49,18 @@ def test_scalar_functions_are_one_at_zero_and_their_gradient_is_finite(function,
     assert x.grad.item() == pytest.approx(limit, rel=1e-6)
 
 
+@both_dtypes
 @pytest.mark.parametrize("function", [num.asinhc, num.rel_factor], ids=label)
-def test_derivatives_are_accurate_on_both_sides_of_the_end_of_the_series(function):
+def test_derivatives_are_accurate_on_both_sides_of_the_end_of_the_series(function, dtype):
     definition, largest = SCALARS[function]
-    x = arguments(largest, torch.float64)
+    x = arguments(min(largest, 1e10), dtype)
     x = x[x > 1e-12].requires_grad_()  # below, the reference's differences end
     function(x).sum().backward()
+    # the derivative of the quotient cancels to q of its terms
+    tolerance = 5 * torch.finfo(dtype).eps / num.SERIES_BELOW
     for i in range(len(x)):
         expected = gradient(lambda q: definition(q[0]), exact(x[i : i + 1].detach()))
-        # the derivative of a quotient of two nearly equal numbers loses 1 / q
-        assert relative_error(x.grad[i : i + 1], expected) < 1e-11
+        assert relative_error(x.grad[i : i + 1], expected) < tolerance
 
 
 @both_dtypes

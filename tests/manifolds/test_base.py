@@ -91,6 +91,17 @@ class TestPoints:
         assert "'x'" in reason and "\n" not in reason
 
 
+def test_check_point_looks_at_no_values_while_compiling():
+    # one graph is only possible without branching on values
+    bad = torch.full((2, 3), 9.0)
+    for manifold in (PoincareBall(), Lorentz()):
+        check = torch.compile(
+            lambda x, m=manifold: (m.check_point(x), x + 1), fullgraph=True, backend="eager"
+        )
+        assert check(bad)[0] is True
+        assert manifold.check_point(bad) is False
+
+
 @every_manifold
 @every_dtype
 class TestVerbs:
@@ -216,7 +227,6 @@ class TestModule:
     def test_it_is_a_manifold_for_geoopt(self, manifold):
         assert isinstance(manifold, geoopt.manifolds.base.Manifold)
         assert isinstance(manifold, torch.nn.Module)
-
 
 
 @pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)

@@ -10,6 +10,7 @@ import torch
 
 from torch_geometric_hyperbolic.manifolds import Lorentz, PoincareBall
 
+
 def value(c: float | torch.Tensor) -> float:
     return c.item() if isinstance(c, torch.Tensor) else c
 

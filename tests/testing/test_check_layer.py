@@ -10,7 +10,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
-from torch_geometric_hyperbolic.nn import DynamicHyperbolicEdgeConv, HConv, HyperbolicEdgeConv
+from torch_geometric_hyperbolic.nn import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.testing import assert_on_manifold, check_layer
 
 SPACES = [PoincareBall(1.0), PoincareBall(0.3), Lorentz(1.0), Lorentz(2.0), Euclidean()]

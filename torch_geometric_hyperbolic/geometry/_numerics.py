@@ -53,7 +53,8 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         given = dict(zip(names, args, strict=False)) | kwargs
         lifted: dict[str, Any] = {
-            name: value if name == "c" else _lift(value, name) for name, value in given.items()
+            name: _widen(value) if name == "c" else _lift(value, name)
+            for name, value in given.items()
         }
         first = lifted[names[0]]
         for name, value in lifted.items():
@@ -70,6 +71,10 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
         return function(**lifted)  # type: ignore[call-arg]
 
     return wrapper
+
+
+def _widen(c: object) -> object:
+    return c.double() if isinstance(c, Tensor) else c
 
 
 def _lift(value: object, name: str) -> Tensor:
@@ -129,11 +134,20 @@ def tanhc(s: Tensor) -> Tensor:
     return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
 
 
+def _shorten(v: Tensor, c: Curvature, too_long: Tensor, length: float) -> Tensor:
+    r"""Float64 vectors with :math:`\sqrt c \|v\|` set to ``length`` where they are too long.
+
+    Divided by the largest entry first, as the square of a long vector may overflow.
+    """
+    largest = v.detach().abs().amax(dim=-1, keepdim=True)
+    direction = v / torch.where(too_long, largest, 1.0)
+    squared = torch.where(too_long, c * dot(direction, direction), 1.0)
+    return torch.where(too_long, direction * (length / squared.sqrt()), v)
+
+
 def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
     r"""Shorten float64 vectors to :math:`\sqrt c \|v\| \le` ``longest``."""
-    squared = c * dot(v, v)
-    long = squared > longest**2
-    return torch.where(long, v * (longest / torch.where(long, squared, 1.0).sqrt()), v)
+    return _shorten(v, c, c * dot(v, v) > longest**2, longest)
 
 
 def gap(x: Tensor, c: Curvature) -> Tensor:
@@ -163,8 +177,6 @@ def project(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     are returned as they are.
     """
     smallest = MIN_GAP[x.dtype]
-    outside = gap(x, c) < smallest
-    wide = x.double()
-    length2 = torch.where(outside, c * dot(wide, wide), 1.0)
-    inside = torch.where(outside, wide * ((1 - 2 * smallest) / length2).sqrt(), wide).to(x.dtype)
+    outside = ~(gap(x, c) >= smallest)  # also where the square overflowed
+    inside = _shorten(x.double(), c, outside, (1 - 2 * smallest) ** 0.5).to(x.dtype)
     return inside, gap(inside, c)

@@ -41,9 +41,12 @@ def poincare_to_lorentz(x: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def poincare_to_klein(x: Tensor, *, c: Curvature) -> Tensor:
-    r"""Points of the Poincare ball as points of the Klein ball, :math:`2x / (1 + c\|x\|^2)`."""
+    r"""Points of the Poincare ball as points of the Klein ball, :math:`2x / (1 + c\|x\|^2)`.
+
+    The Klein ball holds only half the radius; points beyond it are projected into it.
+    """
     x, gap = num.project(x, c)
-    return (2 * x.double() / (2 - gap)).to(x.dtype)
+    return poincare.projx((2 * x.double() / (2 - gap)).to(x.dtype), c=c)
 
 
 @full_precision

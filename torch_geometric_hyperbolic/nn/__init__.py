@@ -1,10 +1,43 @@
 """Layers, aggregations, graphs and models; everything public is importable from here."""
 
-from torch_geometric_hyperbolic.nn.aggr import *  # noqa: F403
-from torch_geometric_hyperbolic.nn.conv import *  # noqa: F403
-from torch_geometric_hyperbolic.nn.models import *  # noqa: F403
-from torch_geometric_hyperbolic.nn.pool import *  # noqa: F403
+from torch_geometric_hyperbolic.nn.aggr import (
+    FrechetMeanAggregation,
+    MidpointAggregation,
+    TangentAggregation,
+)
+from torch_geometric_hyperbolic.nn.conv import (
+    DynamicHyperbolicEdgeConv,
+    HConv,
+    HConv2d,
+    HyperbolicEdgeConv,
+)
+from torch_geometric_hyperbolic.nn.models import (
+    HyperbolicDGCNN,
+)
+from torch_geometric_hyperbolic.nn.pool import (
+    centre_offset,
+    global_frechet_mean_pool,
+    global_midpoint_pool,
+    global_tangent_pool,
+    grid_graph,
+    knn,
+    knn_graph,
+)
 
-from torch_geometric_hyperbolic.nn import aggr, conv, models, pool  # isort: skip
-
-__all__ = classes = [*conv.classes, *aggr.classes, *pool.classes, *models.classes]
+__all__ = classes = [
+    "DynamicHyperbolicEdgeConv",
+    "HConv",
+    "HConv2d",
+    "HyperbolicEdgeConv",
+    "FrechetMeanAggregation",
+    "MidpointAggregation",
+    "TangentAggregation",
+    "centre_offset",
+    "global_frechet_mean_pool",
+    "global_midpoint_pool",
+    "global_tangent_pool",
+    "grid_graph",
+    "knn",
+    "knn_graph",
+    "HyperbolicDGCNN",
+]

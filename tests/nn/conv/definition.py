@@ -11,9 +11,6 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 
-SPACES = [PoincareBall(1.0), Lorentz(1.0), Euclidean()]
-CURVED = [space(c) for space in (PoincareBall, Lorentz) for c in (0.3, 1.0, 4.0)]
-
 REDUCE: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda messages: messages.amax(0),
     "min": lambda messages: messages.amin(0),
@@ -166,9 +163,7 @@ def edge_conv(
     return torch.stack(out)
 
 
-def pivot_conv(
-    space: Definition, pivot: Tensor, v: Tensor, lin_pivot: Tensor | None
-) -> Tensor:
+def pivot_conv(space: Definition, pivot: Tensor, v: Tensor, lin_pivot: Tensor | None) -> Tensor:
     """``move(b, v)`` with the base point ``b`` of H-Conv 0.2."""
     if lin_pivot is not None:
         pivot = space.exp0(lin_pivot @ space.log0(pivot))
@@ -240,24 +235,3 @@ def h_conv2d(
                             v = v + weight[:, :, p, q] @ space.rel(centre, point)
                 out[b, :, r, c] = pivot_conv(space, centre, v, lin_pivot)
     return out
-
-
-def points(
-    manifold: Manifold, *size: int, radius: float = 1.0, dtype: torch.dtype = torch.float64
-) -> Tensor:
-    """Random points at distances up to ``radius`` from the origin."""
-    v = torch.randn(*size, dtype=torch.float64)
-    v = v / v.norm(dim=-1, keepdim=True)
-    unit = manifold.dist0(manifold.exp0(v)).unsqueeze(-1)
-    return manifold.exp0(v * torch.rand_like(unit) * radius / unit).to(dtype)
-
-
-def edges(num_source: int, num_target: int, count: int) -> Tensor:
-    """Random edges, row 0 from the sources, row 1 from the targets."""
-    return torch.stack(
-        [torch.randint(0, num_source, (count,)), torch.randint(0, num_target, (count,))]
-    )
-
-
-def assert_near(actual: Tensor, expected: Tensor, atol: float = 1e-10) -> None:
-    torch.testing.assert_close(actual, expected, atol=atol, rtol=0.0)

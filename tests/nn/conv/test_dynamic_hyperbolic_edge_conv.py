@@ -1,7 +1,6 @@
 """DynamicHyperbolicEdgeConv: the edge convolution over the nearest neighbours of its input."""
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -10,7 +9,16 @@ from torch import Tensor
 from torch.nn import Linear, ReLU, Sequential, Softplus, Tanh
 from torch_geometric.nn import EdgeConv
 
-from tests.nn.conv.definition import CURVED, SPACES, assert_near, definition_of, edge_conv, points
+from tests.nn.conv.definition import definition_of, edge_conv
+from tests.nn.conv.helpers import (
+    CURVED,
+    SPACES,
+    assert_near,
+    check_compiled,
+    check_gradients,
+    pickled,
+    points,
+)
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import (
     DynamicHyperbolicEdgeConv,
@@ -70,7 +78,7 @@ def test_reset_parameters_resets_the_network():
     assert not torch.equal(conv.nn[0].weight, before)
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda conv: pickle.loads(pickle.dumps(conv))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
 def test_copies_compute_the_same_and_share_one_manifold(duplicate):
     manifold = PoincareBall(0.7, learnable=True)
     conv = make_conv(manifold, aggr="midpoint")
@@ -94,9 +102,7 @@ def test_a_pair_of_clouds_follows_the_definition(manifold):
     source, target = points(manifold, 9, 3), points(manifold, 5, 3)
     conv = make_conv(manifold, k=3)
     edge_index = nearest(manifold, source, target, 3)
-    expected = edge_conv(
-        manifold, conv.nn, source, edge_index, lambda m: m.amax(0), target=target
-    )
+    expected = edge_conv(manifold, conv.nn, source, edge_index, lambda m: m.amax(0), target=target)
     assert_near(conv((source, target)), expected)
 
 
@@ -199,34 +205,19 @@ def test_gradients_reach_points_weights_and_curvature(space):
     manifold = space(0.7, learnable=True)
     nn = Sequential(Linear(4, 3), Softplus(), Linear(3, 2))
     conv = DynamicHyperbolicEdgeConv(nn, 2, "mean", manifold=manifold).double()
-    x = points(manifold, 5, 2).detach()
-    names, values = zip(*conv.named_parameters(), strict=True)
-
-    def function(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(conv, dict(zip(names, values, strict=True)), (x,))
-
-    inputs = [tensor.detach().clone().requires_grad_() for tensor in (x, *values)]
-    assert len(inputs) == 6
-    assert torch.autograd.gradcheck(function, inputs)
+    assert check_gradients(conv, points(manifold, 5, 2)) == 6
 
 
 @pytest.mark.slow
 def test_compiled_layer_equals_eager_for_any_number_of_points():
-    torch.compiler.reset()
     manifold = PoincareBall(learnable=True)
     nn = Sequential(Linear(6, 8), ReLU(), Linear(8, 5))
     conv = DynamicHyperbolicEdgeConv(nn, 4, manifold=manifold)
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
-    for n in (8, 14):
-        x = points(manifold, n, 3, dtype=torch.float32).detach().requires_grad_()
-        batch = torch.arange(2).repeat_interleave(n // 2)
-        results = []
-        for run in (compiled, conv):
-            out = run(x, batch)
-            grads = torch.autograd.grad(out.square().sum(), [x, *conv.parameters()])
-            results.append([out, *grads])
-        for actual, expected in zip(*results, strict=True):
-            torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+    cases = [
+        (points(manifold, 2 * n, 3, dtype=torch.float32), torch.arange(2).repeat_interleave(n))
+        for n in (4, 7)
+    ]
+    check_compiled(conv, cases, backend="aot_eager", atol=1e-5)
 
 
 # Bad arguments ---------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch_geometric.nn as gnn
 from torch import Tensor
-from torch.nn import BatchNorm1d, LazyLinear, Linear, ReLU, Sequential
+from torch.nn import BatchNorm1d, LazyLinear, Linear, ReLU, Sequential, Tanh
 from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.nn.conv.definition import SPACES, assert_near, edges, points
+from tests.nn.conv.helpers import SPACES, assert_near, edges, points
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv
 
@@ -181,7 +181,11 @@ class BackwardsSequential(Sequential):
 
 @pytest.mark.parametrize(
     "nn",
-    [DoubledLinear(6, 5), Sequential(DoubledLinear(6, 5)), BackwardsSequential(Linear(6, 5))],
+    [
+        DoubledLinear(6, 5),
+        Sequential(DoubledLinear(6, 5)),
+        BackwardsSequential(Linear(6, 5), Tanh()),
+    ],
     ids=["linear", "first", "sequential"],
 )
 def test_subclasses_keep_their_own_forward(nn):

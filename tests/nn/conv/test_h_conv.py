@@ -1,7 +1,6 @@
 """HConv over graphs against its definition."""
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -9,7 +8,17 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import to_torch_csr_tensor
 
-from tests.nn.conv.definition import CURVED, SPACES, assert_near, edges, h_conv, points
+from tests.nn.conv.definition import h_conv
+from tests.nn.conv.helpers import (
+    CURVED,
+    SPACES,
+    assert_near,
+    check_compiled,
+    check_gradients,
+    edges,
+    pickled,
+    points,
+)
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HConv, HConv2d, centre_offset, grid_graph
 from torch_geometric_hyperbolic.testing import assert_on_manifold, check_layer
@@ -80,9 +89,7 @@ def test_reversed_flow_reads_the_edges_backwards(manifold, pivot):
     backward = make_conv(manifold, pivot=pivot, flow="target_to_source")
     backward.load_state_dict(forward.state_dict())
     for value in (x, (x, y)):
-        assert_near(
-            backward(value, edge_index, offset), forward(value, edge_index.flip(0), offset)
-        )
+        assert_near(backward(value, edge_index, offset), forward(value, edge_index.flip(0), offset))
 
 
 @each_space
@@ -181,7 +188,7 @@ def test_initial_pivot_map_is_semi_orthogonal(channels):
     assert_near(small, torch.eye(3), 1e-6)
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda conv: pickle.loads(pickle.dumps(conv))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
 def test_copies_compute_the_same(duplicate):
     conv = make_conv(Lorentz(0.7, learnable=True))
     case = random_case(Lorentz(0.7))
@@ -196,15 +203,8 @@ def test_gradients_in_points_weights_and_curvature(space, channels, pivot):
     conv = HConv(*channels, 2, manifold=manifold, pivot=pivot).double()
     edge_index = torch.tensor([[0, 1, 2, 0, 2], [1, 0, 1, 2, 2]])
     offset = torch.tensor([0, 1, 1, 0, 1])
-    names, values = zip(*conv.named_parameters(), strict=True)
-
-    def function(x: Tensor, *values: Tensor) -> Tensor:
-        parameters = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(conv, parameters, (x, edge_index, offset))
-
-    x = points(manifold, 3, 2)
-    inputs = [tensor.detach().clone().requires_grad_() for tensor in (x, *values)]
-    assert torch.autograd.gradcheck(function, inputs)
+    count = check_gradients(conv, points(manifold, 3, 2), edge_index, offset)
+    assert count == (5 if pivot and channels == (2, 3) else 4)
 
 
 @each_space
@@ -231,22 +231,11 @@ def test_autocast_keeps_geometry_in_float32(manifold):
     assert_near(manifold.log0(out.float()), manifold.log0(expected), 0.05)
 
 
-def test_compiled_layer_equals_eager():
-    torch.compiler.reset()
+@pytest.mark.slow
+def test_compiled_layer_equals_eager_for_any_number_of_nodes():
     manifold = PoincareBall(learnable=True)
-    conv = make_conv(manifold)
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
-    for n in (8, 13):
-        x, edge_index, offset = random_case(manifold, n, 3 * n)
-        x = x.detach().requires_grad_()
-        results = []
-        for run in (compiled, conv):
-            out = run(x, edge_index, offset)
-            results.append(
-                [out, *torch.autograd.grad(out.square().sum(), [x, *conv.parameters()])]
-            )
-        for actual, expected in zip(*results, strict=True):
-            torch.testing.assert_close(actual, expected, atol=1e-11, rtol=1e-11)
+    cases = [random_case(manifold, n, 3 * n) for n in (8, 13)]
+    check_compiled(make_conv(manifold), cases, backend="aot_eager", atol=1e-11)
 
 
 # On the graph of an image ----------------------------------------------------------------------
@@ -270,9 +259,7 @@ def test_over_the_graph_of_an_image_it_is_the_image_layer(manifold, pivot, windo
     kwargs = WINDOWS[window]
     image = points(manifold, 6, 7, 3, radius=2.0)
     conv2d = HConv2d(*channels, **kwargs, manifold=manifold, pivot=pivot).double()
-    conv = HConv(
-        *channels, conv2d.weight[0, 0].numel(), manifold=manifold, pivot=pivot
-    ).double()
+    conv = HConv(*channels, conv2d.weight[0, 0].numel(), manifold=manifold, pivot=pivot).double()
     with torch.no_grad():
         conv.weight.copy_(conv2d.weight.flatten(2))
         conv.bias.copy_(conv2d.bias)
@@ -323,6 +310,12 @@ def test_wrong_points_are_named(manifold):
         conv((x, x.double()), edge_index, offset)
     with pytest.raises(TypeError, match=r"'x' must have .* torch.float32 \(got torch.float64\)"):
         conv(x.double(), edge_index, offset)
+
+
+def test_points_on_another_device_than_the_weights_are_named():
+    conv = HConv(3, 5, 4, manifold=PoincareBall()).to("meta")
+    with pytest.raises(ValueError, match=r"'x' must be on .*meta \(got cpu\)"):
+        conv(torch.zeros(8, 3), edges(8, 8, 24), torch.zeros(24, dtype=torch.long))
 
 
 def test_offsets_that_are_no_integers_are_named():

@@ -1,13 +1,21 @@
 """HConv2d against its definition and torch.nn.Conv2d."""
 
 import copy
-import pickle
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.nn.conv.definition import CURVED, SPACES, assert_near, h_conv2d, points
+from tests.nn.conv.definition import h_conv2d
+from tests.nn.conv.helpers import (
+    CURVED,
+    SPACES,
+    assert_near,
+    check_compiled,
+    check_gradients,
+    pickled,
+    points,
+)
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HConv2d
 from torch_geometric_hyperbolic.testing import assert_on_manifold
@@ -167,7 +175,7 @@ def test_outputs_and_gradients_are_finite_out_to_the_boundary(manifold, radius, 
     assert all(tensor.grad.isfinite().all() for tensor in (image, *conv.parameters()))
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda conv: pickle.loads(pickle.dumps(conv))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
 def test_copies_compute_the_same(duplicate):
     conv = make_conv(Lorentz(0.7, learnable=True))
     image = random_image(Lorentz(0.7))
@@ -195,16 +203,8 @@ def test_reset_parameters_changes_all_of_them():
 def test_gradients_in_pixels_weights_and_curvature(space, pivot):
     manifold = space(0.7, learnable=True)
     conv = HConv2d(2, 1, 2, padding=(1, 0), manifold=manifold, pivot=pivot).double()
-    names, values = zip(*conv.named_parameters(), strict=True)
     image = points(manifold, 1, 2, 2, 2).movedim(-1, 1)
-
-    def function(image: Tensor, *values: Tensor) -> Tensor:
-        parameters = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(conv, parameters, (image,))
-
-    inputs = [tensor.detach().clone().requires_grad_() for tensor in (image, *values)]
-    assert len(inputs) == (5 if pivot else 4)
-    assert torch.autograd.gradcheck(function, inputs)
+    assert check_gradients(conv, image) == (5 if pivot else 4)
 
 
 @each_space
@@ -233,18 +233,10 @@ def test_autocast_keeps_geometry_in_float32(manifold, pivot):
 
 @pytest.mark.slow
 def test_compiled_layer_equals_eager():
-    torch.compiler.reset()
     hyperboloid = Lorentz(learnable=True)
     conv = make_conv(hyperboloid, padding=1).float()
-    compiled = torch.compile(conv, fullgraph=True)
-    image = random_image(hyperboloid).detach().float().requires_grad_()
-    results = []
-    for run in (compiled, conv):
-        out = run(image)
-        gradients = torch.autograd.grad(out.square().sum(), [image, *conv.parameters()])
-        results.append([out, *gradients])
-    for actual, expected in zip(*results, strict=True):
-        torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+    image = random_image(hyperboloid).detach().float()
+    check_compiled(conv, [(image,)], backend="inductor", atol=1e-5)
 
 
 # Bad arguments ---------------------------------------------------------------------------------
@@ -264,6 +256,8 @@ def test_wrong_images_are_named(manifold, pivot):
         conv(torch.zeros(1, width, 4, 4, dtype=torch.long))
     with pytest.raises(TypeError, match=r"'x' must have .* torch.float32 \(got torch.float64\)"):
         conv(torch.zeros(1, width, 4, 4, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"'x' must be on .*cpu \(got meta\)"):
+        conv(torch.zeros(1, width, 4, 4, device="meta"))
 
 
 @pytest.mark.parametrize("pivot", [True, False], ids=["0.2", "0.1"])

@@ -1,7 +1,6 @@
 """HyperbolicEdgeConv against its definition, PyG's EdgeConv and the symmetries it has."""
 
 import copy
-import pickle
 
 import geoopt
 import pytest
@@ -13,15 +12,15 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn import EdgeConv
 from torch_geometric.utils import to_torch_coo_tensor, to_torch_csc_tensor, to_torch_csr_tensor
 
-from tests.nn.conv.definition import (
+from tests.nn.conv.definition import REDUCE, definition_of, edge_conv, edge_messages
+from tests.nn.conv.helpers import (
     CURVED,
-    REDUCE,
     SPACES,
     assert_near,
-    definition_of,
-    edge_conv,
-    edge_messages,
+    check_compiled,
+    check_gradients,
     edges,
+    pickled,
     points,
 )
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
@@ -111,7 +110,7 @@ def test_a_new_layer_resets_its_network_as_pyg_does():
     assert not (nn.weight == 7.0).any()
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda conv: pickle.loads(pickle.dumps(conv))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
 def test_copies_compute_the_same_and_share_one_manifold(duplicate):
     manifold = Lorentz(0.7, learnable=True)
     x, edge_index = random_case(manifold)
@@ -382,9 +381,7 @@ def test_self_loops_and_duplicate_edges_are_edges_like_others(manifold):
     x = points(manifold, 3, 3)
     edge_index = torch.tensor([[0, 1, 1, 2, 2], [0, 0, 0, 1, 2]])
     conv = make_conv(manifold, "sum")
-    assert_near(
-        conv(x, edge_index), edge_conv(manifold, conv.nn, x, edge_index, REDUCE["sum"])
-    )
+    assert_near(conv(x, edge_index), edge_conv(manifold, conv.nn, x, edge_index, REDUCE["sum"]))
 
 
 @each_space
@@ -437,17 +434,8 @@ def test_gradients_in_points_weights_and_curvature(space, aggr, plain):
     manifold = space(0.7, learnable=True)
     nn = Sequential(Linear(4, 3), Softplus(), Linear(3, 2))
     conv = HyperbolicEdgeConv(Sequential(nn) if plain else nn, aggr, manifold=manifold).double()
-    x = points(manifold, 4, 2, radius=1.0).detach()
     edge_index = torch.tensor([[0, 1, 2, 3, 1, 2], [1, 0, 1, 2, 2, 0]])
-    names, values = zip(*conv.named_parameters(), strict=True)
-
-    def function(x: Tensor, *values: Tensor) -> Tensor:
-        parameters = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(conv, parameters, (x, edge_index))
-
-    assert any(name.endswith("manifold.log_scale") for name in names)
-    inputs = [tensor.detach().clone().requires_grad_() for tensor in (x, *values)]
-    assert torch.autograd.gradcheck(function, inputs)
+    assert check_gradients(conv, points(manifold, 4, 2), edge_index) == 6
 
 
 @each_space
@@ -589,14 +577,6 @@ def test_autocast_takes_points_in_half_precision():
     assert out.dtype == torch.float32
 
 
-def output_and_gradients(conv: HyperbolicEdgeConv, x: Tensor, edge_index: Tensor, run: object):
-    x = x.detach().requires_grad_()
-    conv.zero_grad()
-    out = run(x, edge_index)
-    out.square().sum().backward()
-    return [out.detach(), x.grad, *(p.grad.clone() for p in conv.parameters())]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("manifold", "backend"),
@@ -604,17 +584,13 @@ def output_and_gradients(conv: HyperbolicEdgeConv, x: Tensor, edge_index: Tensor
     ids=str,
 )
 def test_compiled_layer_equals_eager_for_any_number_of_nodes(manifold, backend):
-    torch.compiler.reset()
     conv = HyperbolicEdgeConv(batch_norm_net(), manifold=manifold).eval()
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend=backend)
+    loop = torch.zeros(2, 1, dtype=torch.long)
+    cases = []
     for n in (8, 13):
         x, edge_index = random_case(manifold, n=n, count=3 * n)
-        edge_index = torch.cat([edge_index, torch.zeros_like(edge_index[:, :1])], dim=1)  # a loop
-        pair = [
-            output_and_gradients(conv, x.float(), edge_index, run) for run in (compiled, conv)
-        ]
-        for actual, expected in zip(*pair, strict=True):
-            torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+        cases.append((x.float(), torch.cat([edge_index, loop], dim=1)))
+    check_compiled(conv, cases, backend=backend, atol=1e-5)
 
 
 # In PyG models ---------------------------------------------------------------------------------
@@ -684,6 +660,15 @@ def test_points_of_another_dtype_than_the_weights_are_named():
         conv(torch.zeros(4, 3, dtype=torch.float64), edges(4, 4, 6))
 
 
+def test_mixed_devices_are_named():
+    conv = HyperbolicEdgeConv(Linear(6, 5), manifold=PoincareBall())
+    x = torch.zeros(4, 3)
+    with pytest.raises(ValueError, match=r"'x' must be on cpu .*\(got meta\)"):
+        conv((x, x.to("meta")), edges(4, 4, 6))
+    with pytest.raises(ValueError, match=r"'x' must be on .*meta \(got cpu\)"):
+        conv.to("meta")(x, edges(4, 4, 6))
+
+
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
 @pytest.mark.parametrize("bad", [-1, 4])
 @pytest.mark.parametrize("row", [0, 1])
@@ -707,6 +692,23 @@ def test_ranges_of_bipartite_edges_are_those_of_each_side(validation):
     conv(x, torch.empty(2, 0, dtype=torch.long))
     with pytest.raises(ValueError, match=r"target indices in \[0, 2\) \(got 2 to 2\)"):
         conv(x, torch.tensor([[3], [2]]))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_edges_of_the_wrong_shape_are_named_with_validation_too(validation, rows):
+    conv = HyperbolicEdgeConv(Linear(6, 5), manifold=PoincareBall())
+    with pytest.raises(ValueError, match=rf"'edge_index' .*\(got '{rows}'\)"):
+        conv(torch.zeros(4, 3), torch.zeros(rows, 6, dtype=torch.long))
+
+
+def test_every_kind_of_adjacency_passes_validation(validation):
+    x, edge_index = random_case(PoincareBall())
+    conv = make_conv(PoincareBall())
+    edge_index = edge_index.unique(dim=1).contiguous()
+    expected = conv(x, edge_index)
+    assert_near(conv(x, EdgeIndex(edge_index, sparse_size=(8, 8))), expected)
+    for transpose in TRANSPOSED.values():
+        assert_near(conv(x, transpose(edge_index, (8, 8))), expected)
 
 
 @pytest.mark.parametrize(

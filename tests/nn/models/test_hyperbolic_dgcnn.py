@@ -160,7 +160,9 @@ def test_gradients_reach_every_parameter_and_the_curvature(space, aggr):
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("manifold", [PoincareBall(learnable=True), Lorentz(), Euclidean()], ids=str)
+@pytest.mark.parametrize(
+    "manifold", [PoincareBall(learnable=True), Lorentz(), Euclidean()], ids=str
+)
 def test_a_few_steps_tell_shells_from_lines(manifold):
     """Two kinds of clouds, spheres and segments, learnt in a few steps of Adam."""
     model = make_model(manifold, dropout=0.0)
@@ -244,7 +246,9 @@ def test_wrong_pos_is_named():
     model = make_model(PoincareBall())
     with pytest.raises(ValueError, match=r"'pos' must have last dimension 3 \(got 2\)"):
         model(torch.zeros(16, 2))
-    with pytest.raises(ValueError, match=r"'pos' must have 2 dimensions \(got shape \(1, 16, 3\)\)"):
+    with pytest.raises(
+        ValueError, match=r"'pos' must have 2 dimensions \(got shape \(1, 16, 3\)\)"
+    ):
         model(torch.zeros(1, 16, 3))
     with pytest.raises(TypeError, match=r"'pos' must be a floating-point .*\(got torch.int64\)"):
         model(torch.zeros(16, 3, dtype=torch.long))

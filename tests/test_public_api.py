@@ -1,0 +1,189 @@
+"""What every public name and every module owes: an example, a mirror test, one definition."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import torch_geometric_hyperbolic
+
+NAME = "torch_geometric_hyperbolic"
+PACKAGE = Path(torch_geometric_hyperbolic.__file__).parent
+TESTS = Path(__file__).parent
+
+
+def subpackages() -> list[str]:
+    found = pkgutil.walk_packages(torch_geometric_hyperbolic.__path__, NAME + ".")
+    return [info.name.removeprefix(NAME + ".") for info in found if info.ispkg]
+
+
+def load(module: str) -> ModuleType:
+    return importlib.import_module(f"{NAME}.{module}" if module else NAME)
+
+
+PUBLIC = [(package, name) for package in subpackages() for name in load(package).__all__]
+
+#: Why a public name shows no example.
+NO_EXAMPLE = {
+    "geometry.convert": "a module; its functions have one formula each",
+    "geometry.lorentz": "a module; its functions have one formula each",
+    "geometry.poincare": "a module; its functions have one formula each",
+    "manifolds.Manifold": "abstract; its subclasses show theirs",
+    "kernels.frechet_mean": "an operator behind FrechetMeanAggregation, which shows it",
+    "kernels.knn_table": "an operator behind knn and knn_graph, which show it",
+}
+
+
+def test_subpackages_are_found():
+    assert {"geometry", "manifolds", "kernels", "nn", "nn.conv", "testing"} <= set(subpackages())
+
+
+@pytest.mark.parametrize("package,name", PUBLIC)
+def test_public_names_are_documented_with_an_example(package, name):
+    doc = inspect.getdoc(getattr(load(package), name))
+    assert doc, f"{package}.{name} has no docstring"
+    if f"{package}.{name}" not in NO_EXAMPLE:
+        assert ">>> " in doc, f"{package}.{name} shows no example"
+
+
+def test_exemptions_are_still_needed():
+    names = {f"{package}.{name}" for package, name in PUBLIC}
+    for exempt in NO_EXAMPLE:
+        assert exempt in names
+        package, _, name = exempt.rpartition(".")
+        assert ">>> " not in inspect.getdoc(getattr(load(package), name))
+
+
+@pytest.mark.parametrize("package", subpackages())
+def test_lists_of_names_hold_each_name_once_and_nothing_private(package):
+    names = load(package).__all__
+    assert len(set(names)) == len(names)
+    assert all(not name.startswith("_") and hasattr(load(package), name) for name in names)
+
+
+def test_layers_aggregations_pools_and_models_are_reexported_by_nn():
+    nn = load("nn")
+    inner = [name for name in subpackages() if name.startswith("nn.")]
+    expected = sorted(name for package in inner for name in load(package).__all__)
+    assert sorted(nn.__all__) == expected
+    for package in inner:
+        for name in load(package).__all__:
+            assert getattr(nn, name) is getattr(load(package), name)
+
+
+def test_subpackages_are_attributes_of_the_package():
+    for name in torch_geometric_hyperbolic.__all__:
+        assert getattr(torch_geometric_hyperbolic, name) is load(name)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = torch_geometric_hyperbolic.nonsense
+
+
+def test_the_version_is_a_number():
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", torch_geometric_hyperbolic.__version__)
+
+
+def arguments_in_docstring(doc: str) -> list[str]:
+    """Names listed under ``Args:``."""
+    section = re.search(r"^Args:\n((?:[ ]+.*\n|\n)+)", doc + "\n", re.MULTILINE)
+    if not section:
+        return []
+    return re.findall(r"^ {4}(\**\w+)", section.group(1), re.MULTILINE)
+
+
+@pytest.mark.parametrize("package,name", [p for p in PUBLIC if not p[0].startswith("nn.")])
+def test_documented_arguments_are_those_of_the_signature(package, name):
+    value = getattr(load(package), name)
+    documented = arguments_in_docstring(inspect.getdoc(value))
+    if not documented:
+        return
+    function = getattr(value, "_init_fn", value)  # what a custom operator wraps
+    parameters = inspect.signature(function).parameters.values()
+    stars = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}
+    assert documented == [stars.get(p.kind, "") + p.name for p in parameters]
+
+
+def package_files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def relative(file: Path) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("file", package_files(), ids=relative)
+def test_the_package_prints_nothing(file):
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    printing = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+    assert not printing
+
+
+#: Private modules tested through the public ones that use them.
+SHARED_MIRRORS = {
+    "datasets/_download.py": "datasets/test_modelnet_points.py",
+    "datasets/_point_clouds.py": "datasets/test_modelnet_points.py",
+    "datasets/_surfaces.py": "datasets/test_shape_primitives.py",
+    "nn/aggr/_weights.py": "nn/aggr/test_contract.py",
+}
+
+
+def mirror(file: str) -> str:
+    """``nn/conv/h_conv.py`` is tested by ``nn/conv/test_h_conv.py``, a private module under its
+    name without the underscore.
+    """
+    folder, _, name = file.rpartition("/")
+    own = f"test_{name.lstrip('_')}"
+    return SHARED_MIRRORS.get(file, f"{folder}/{own}" if folder else own)
+
+
+@pytest.mark.parametrize("file", [relative(f) for f in package_files() if f.name != "__init__.py"])
+def test_every_module_has_a_mirror_test(file):
+    path = TESTS / mirror(file)
+    assert path.is_file(), f"{file} has no {path.relative_to(TESTS)}"
+    tests = [
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert tests, f"{path.relative_to(TESTS)} holds no test"
+
+
+def test_shared_mirrors_are_still_needed():
+    assert all((PACKAGE / file).is_file() for file in SHARED_MIRRORS)
+
+
+#: Formulas of the geometry, under the names they have here and elsewhere.
+DEFINED_ONCE = {
+    "mobius_add", "exp0", "log0", "expmap0", "logmap0", "rel", "move", "dist", "gyration",
+    "expmap", "logmap", "transp", "transp0", "transp0back", "artanh", "arcosh", "arsinh",
+    "lambda_x", "conformal_factor", "poincare_to_lorentz", "lorentz_to_poincare",
+}  # fmt: skip
+
+
+def definitions(file: Path) -> list[ast.FunctionDef]:
+    tree = ast.parse(file.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [f for f in functions if f.name.lstrip("_") in DEFINED_ONCE]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in package_files() if not relative(f).startswith(("geometry/", "manifolds/"))],
+    ids=relative,
+)
+def test_formulas_are_defined_in_geometry_only(file):
+    assert [f.name for f in definitions(file)] == []
+
+
+def test_methods_of_hyperbolic_manifolds_forward_to_geometry():
+    files = [PACKAGE / "manifolds" / f"{name}.py" for name in ("hyperbolic", "poincare", "lorentz")]
+    forwarding = [function for file in files for function in definitions(file)]
+    assert len(forwarding) >= 8
+    for function in forwarding:
+        source = ast.unparse(function)
+        assert f"self.geometry.{function.name}(" in source
+        assert not re.search(r"\b(sqrt|tanh|atanh|sinh|cosh|acosh|asinh|norm|dot)\b", source)
