@@ -1,6 +1,8 @@
 # One command each; `make` lists them. ARGS goes to the tool: make test ARGS="-k knn -x"
 PYTHON ?= python3
 BIN := .venv/bin
+# Idle threads sleep instead of spinning: much faster where other programs use the same cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
