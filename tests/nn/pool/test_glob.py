@@ -80,7 +80,9 @@ def test_graphs_of_one_batch_do_not_see_each_other(pool, manifold: Manifold):
     assert together.shape == (SIZE, x.size(1))
     for graph in range(SIZE):
         own = x[graph == BATCH]
-        alone = pool(own, None, manifold=manifold) if len(own) else manifold.origin(1, 3, dtype=x.dtype)
+        alone = (
+            pool(own, None, manifold=manifold) if len(own) else manifold.origin(1, 3, dtype=x.dtype)
+        )
         assert_close(together[graph], alone[0])
 
 
