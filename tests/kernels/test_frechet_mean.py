@@ -12,10 +12,10 @@ INDEX = torch.tensor([0, 0, 2, 2, 0, 2, 2])  # group 1 is empty
 C = torch.tensor(0.7, dtype=torch.float64)
 
 
-def shares(size: int = 3) -> Tensor:
+def shares() -> Tensor:
     """Weights that sum to one in each group."""
     weight = random_weight(len(INDEX))
-    return (weight / torch.zeros(size).double().index_add(0, INDEX, weight)[INDEX])[:, None]
+    return (weight / torch.zeros(3).double().index_add(0, INDEX, weight)[INDEX])[:, None]
 
 
 def hessian(mean: Tensor, x: Tensor, weight: Tensor, c: float) -> Tensor:

@@ -52,11 +52,16 @@ def check_gradients(layer: torch.nn.Module, x: Tensor, *args: Tensor) -> int:
 
 
 def check_compiled(
-    layer: torch.nn.Module, cases: Iterable[tuple[Tensor, ...]], *, backend: str, atol: float
+    layer: torch.nn.Module,
+    cases: Iterable[tuple[Tensor, ...]],
+    *,
+    backend: str,
+    atol: float,
+    dynamic: bool = True,
 ) -> None:
     """Compare outputs and gradients of the layer with those of one compilation for all cases."""
     torch.compiler.reset()
-    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=backend)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend=backend)
     for x, *args in cases:
         leaves = [x.detach().requires_grad_(), *layer.parameters()]
         results = []

@@ -160,6 +160,20 @@ def test_gradients_reach_every_parameter_and_the_curvature(space, aggr):
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+def test_gradients_in_positions_and_curvature(space):
+    manifold = space(0.7, learnable=True)
+    model = make_model(manifold, hidden_channels=(4, 4), k=2)
+    model = trained_statistics(model).double()
+    pos = clouds_in_unit_sphere(6).double().requires_grad_()
+
+    def function(pos: Tensor, log_scale: Tensor) -> Tensor:
+        return torch.func.functional_call(model, {"manifold.log_scale": log_scale}, (pos,))
+
+    log_scale = manifold.log_scale.detach().clone().requires_grad_()
+    assert torch.autograd.gradcheck(function, (pos, log_scale))
+
+
 @pytest.mark.parametrize(
     "manifold", [PoincareBall(learnable=True), Lorentz(), Euclidean()], ids=str
 )
