@@ -54,7 +54,7 @@ def main(path: str, batch_size: int) -> None:
     score = trainer.evaluate(odd)
     if process.is_main:
         torch.save({"gradients": gradients, "score": score}, path)
-    process.barrier()  # gloo's thread must be done with the gathered tensors before the trainer goes
+    process.barrier()  # gloo's thread lets go of what it gathered before the trainer goes
     process.close()
 
 

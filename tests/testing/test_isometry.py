@@ -134,6 +134,22 @@ def test_reflections_are_among_those_tried(manifold):
         assert_isometry_invariant(orientation, x, manifold)
 
 
+@pytest.mark.parametrize("check", [assert_isometry_invariant, assert_isometry_equivariant])
+def test_several_isometries_are_tried(check):
+    ball = PoincareBall()
+    seen = []
+
+    def function(x: Tensor) -> Tensor:
+        seen.append(x)
+        return torch.zeros_like(x) if check is assert_isometry_invariant else x
+
+    x = ball.random(4, 3, dtype=torch.float64)
+    check(function, x, ball)
+    moved = [y for y in seen if not torch.equal(x, y)]
+    assert len(moved) >= 3
+    assert all(not torch.allclose(y, z) for y, z in zip(moved[:-1], moved[1:], strict=True))
+
+
 @each_space
 def test_choosing_one_coordinate_is_not_equivariant(manifold):
     x = manifold.random(4, 3, dtype=torch.float64)

@@ -31,7 +31,9 @@ def _sum(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
 
 @torch.library.custom_op("tgh::frechet_mean", mutates_args=())
 def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor) -> Tensor:
-    """Frechet means, to rounding.
+    """Frechet means, as well as the cost tells them: to about the root of float64's rounding.
+
+    One more Newton step makes them exact to rounding; the aggregation takes it.
 
     Args:
         points (torch.Tensor): points of the ball, ``[E, n]``, float64.
@@ -42,8 +44,8 @@ def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c
         c (torch.Tensor): the curvature is ``-c``.
 
     Returns:
-        Points of the ball, ``[G, n]``, float64. Cost :math:`O(E n)` per step; steps stop at
-        convergence, at most :data:`MAX_STEPS`.
+        Points of the ball, ``[G, n]``, float64. Cost :math:`O(E n)` per step; steps stop when the
+        cost no longer falls, at most :data:`MAX_STEPS`.
     """
     mean = start.clone()
     groups = len(start)
@@ -131,6 +133,8 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        raise RuntimeError("the Frechet mean is once differentiable (got create_graph=True)")
     return solve_hessian(grad, *ctx.saved_tensors), None, None, None, None
 
 

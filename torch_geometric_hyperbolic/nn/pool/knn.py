@@ -122,7 +122,12 @@ def _neighbours(
     check_points(x, "x", dim=2)
     check_points(y, "y", dim=2, like=x)
     for name, batch, points in (("batch_x", batch_x, x), ("batch_y", batch_y, y)):
-        if batch is not None and batch.shape != points.shape[:1]:
+        if batch is None:
+            continue
+        if not isinstance(batch, Tensor) or batch.is_floating_point():
+            kind = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
+            raise TypeError(f"'{name}' must be a tensor of integers (got {kind})")
+        if batch.shape != points.shape[:1]:
             raise ValueError(
                 f"'{name}' must have one entry per point (got shape {tuple(batch.shape)} "
                 f"for {points.size(0)} points)"
