@@ -91,6 +91,8 @@ def check_edge_index(edge_index: Tensor, sizes: tuple[int, int], flow: str) -> N
     dense = isinstance(edge_index, Tensor) and edge_index.layout == torch.strided
     if not (validation_enabled() and dense and edge_index.numel()):
         return
+    if edge_index.dim() != 2 or edge_index.size(0) != 2:
+        return  # PyG names it
     rows = edge_index if flow == "source_to_target" else edge_index.flip(0)
     for row, size, role in zip(rows, sizes, ("source", "target"), strict=True):
         low, high = int(row.min()), int(row.max())

@@ -16,13 +16,19 @@ def resolve_aggr(aggr: Any, manifold: Manifold) -> Any:
     Names are read as PyG reads them: ``'FrechetMeanAggregation'`` is the same.
 
     Raises:
-        ValueError: if ``aggr`` holds points of another manifold.
+        ValueError: if ``aggr`` holds another manifold, or mixes both kinds of aggregation.
     """
     if isinstance(aggr, str):
         name = aggr.lower().replace("_", "").removesuffix("aggregation")
         return ON_POINTS[name](manifold=manifold) if name in ON_POINTS else aggr
-    if acts_on_points(aggr) and repr(aggr.manifold) != repr(manifold):
-        raise ValueError(f"'aggr' must act on {manifold} (got {aggr})")
+    parts = aggr if isinstance(aggr, (list, tuple)) else getattr(aggr, "aggrs", ())
+    for part in parts:
+        if acts_on_points(resolve_aggr(part, manifold)):
+            raise ValueError(f"'aggr' must not mix points with tangent vectors (got {part})")
+    if acts_on_points(aggr):
+        learnable = any(True for _ in manifold.parameters())
+        if repr(aggr.manifold) != repr(manifold) or (learnable and aggr.manifold is not manifold):
+            raise ValueError(f"'aggr' must act on {manifold} (got {aggr})")
     return aggr
 
 

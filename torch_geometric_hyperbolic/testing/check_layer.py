@@ -106,10 +106,12 @@ def _degenerate(layer: torch.nn.Module, space: Manifold, x: Tensor, edge_index: 
 
 def _boundary(layer: torch.nn.Module, space: Manifold, v: Tensor, edge_index: Tensor) -> None:
     direction = v / v.norm(dim=-1, keepdim=True)
-    for radius in RADII:
-        x = space.exp0(radius * direction).detach().requires_grad_()
+    inside = [space.exp0(radius * direction) for radius in RADII]
+    outside = 2 * space.exp0(RADII[-1] * direction)  # no point of the ball or the hyperboloid
+    for x in [*inside, outside]:
+        x = x.detach().requires_grad_()
         out = layer(x, edge_index)
-        assert out.isfinite().all(), f"not finite at radius {radius}"
+        assert_on_manifold(out, space)
         _assert_finite_gradients(layer, out, x)
 
 

@@ -61,6 +61,12 @@ def assert_isometry_invariant(
         manifold (Manifold): the space.
         length (float, optional): of the translations. (default: :obj:`1.0`)
         factor (float, optional): multiplies the tolerance. (default: :obj:`1.0`)
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> ball = PoincareBall()
+        >>> x = ball.random(5, 3, dtype=torch.float64)
+        >>> assert_isometry_invariant(lambda x: ball.dist(x, x.flip(0)), x, ball)
     """
     for phi in _isometries(x, manifold, length):
         assert_close(function(phi(x)), function(x), factor)
@@ -73,6 +79,14 @@ def assert_isometry_equivariant(
 
     Arguments as those of :func:`assert_isometry_invariant`; ``function`` returns points of the same
     space.
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> from torch_geometric_hyperbolic.nn import global_midpoint_pool
+        >>> ball = PoincareBall()
+        >>> x = ball.random(5, 3, dtype=torch.float64)
+        >>> mean = lambda x: global_midpoint_pool(x, None, manifold=ball)
+        >>> assert_isometry_equivariant(mean, x, ball)
     """
     for phi in _isometries(x, manifold, length):
         assert_close(function(phi(x)), phi(function(x)), factor)

@@ -579,12 +579,15 @@ def test_autocast_takes_points_in_half_precision():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("manifold", "backend"),
-    [(PoincareBall(learnable=True), "inductor"), (Lorentz(), "aot_eager")],
+    ("manifold", "name", "backend"),
+    [
+        (PoincareBall(learnable=True), "batch norm", "inductor"),
+        (Lorentz(), "PyG Linear first", "aot_eager"),
+    ],
     ids=str,
 )
-def test_compiled_layer_equals_eager_for_any_number_of_nodes(manifold, backend):
-    conv = HyperbolicEdgeConv(batch_norm_net(), manifold=manifold).eval()
+def test_compiled_layer_equals_eager_for_any_number_of_nodes(manifold, name, backend):
+    conv = HyperbolicEdgeConv(NETWORKS[name](), manifold=manifold).eval()
     loop = torch.zeros(2, 1, dtype=torch.long)
     cases = []
     for n in (8, 13):

@@ -28,9 +28,9 @@ def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
     rest: torch.nn.Module = torch.nn.Identity()
     if type(nn) is torch.nn.Sequential and len(nn) > 0:
         first, rest = nn[0], nn[1:]
-    if type(first) not in LINEAR or first.in_features < 1:
+    if type(first) not in LINEAR or _has_hooks(first) or _has_hooks(nn):
         return None
-    return None if _has_hooks(first) or _has_hooks(nn) else Split(first, rest)
+    return Split(first, rest)
 
 
 def _has_hooks(module: Any) -> bool:

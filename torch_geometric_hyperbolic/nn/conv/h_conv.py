@@ -14,6 +14,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_points,
     check_weight,
+    validation_enabled,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
 
@@ -56,7 +57,8 @@ class HConv(MessagePassing):
     Shapes:
         - **input:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{in})` or
           :math:`((|\mathcal{V}_s|, F_{in}), (|\mathcal{V}_t|, F_{in}))` if bipartite,
-          edge indices :math:`(2, |\mathcal{E}|)`, offsets :math:`(|\mathcal{E}|)`
+          edge indices :math:`(2, |\mathcal{E}|)`, offsets :math:`(|\mathcal{E}|)` (in the order
+          of the entries for a sparse adjacency)
         - **output:** points on ``manifold`` :math:`(|\mathcal{V}_t|, F_{out})`
 
     Raises:
@@ -112,21 +114,22 @@ class HConv(MessagePassing):
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Tensor, offset: Tensor) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
-        source, target = self._ordered(x[0], x[1])
+        source, target = x
         check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_points(target, "x", like=source)
         check_weight(source, "x", self.weight)
-        sizes = (source.size(self.node_dim), target.size(self.node_dim))
+        sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
-        if offset.is_floating_point() or offset.dim() != 1:
-            raise TypeError(f"'offset' must hold one integer per edge (got {offset.dtype})")
+        self._check_offset(offset, edge_index)
 
-        p = s = absolute = (None, None)
+        p: Any = (None, None)
+        s: Any = (None, None)
+        absolute: Any = (None, None)
         if self.pivot:
             (p_j, s_j), (p_i, s_i) = self.manifold.chart(source), self.manifold.chart(target)
-            p, s = self._ordered(p_j, p_i), self._ordered(s_j, s_i)
+            p, s = (p_j, p_i), (s_j, s_i)
         else:
-            absolute = self._ordered(self.manifold.log0(source), None)
+            absolute = (self.manifold.log0(source), None)
         windows = self.propagate(
             edge_index,
             x=x,
@@ -134,7 +137,7 @@ class HConv(MessagePassing):
             s=s,
             absolute=absolute,
             offset=offset,
-            size=self._ordered(*sizes),
+            size=sizes,
         )
         weight = self.weight.transpose(1, 2).flatten(1)  # [out_channels, num_offsets * in_channels]
         v = torch.nn.functional.linear(windows.to(weight.dtype), weight, self.bias)
@@ -142,9 +145,18 @@ class HConv(MessagePassing):
             return self.manifold.exp0(v)
         return self.manifold.move(base_point(target, self.lin_pivot, self.manifold), v)
 
-    def _ordered(self, source: Any, target: Any) -> tuple[Any, Any]:
-        """Source and target in the order of the rows of ``edge_index`` (its own inverse)."""
-        return (source, target) if self.flow == "source_to_target" else (target, source)
+    def _check_offset(self, offset: Tensor, edge_index: Tensor) -> None:
+        if offset.is_floating_point():
+            raise TypeError(f"'offset' must hold integers (got {offset.dtype})")
+        dense = isinstance(edge_index, Tensor) and edge_index.layout == torch.strided
+        if offset.dim() != 1 or (dense and offset.numel() != edge_index.size(-1)):
+            raise ValueError(f"'offset' must have one entry per edge (got {tuple(offset.shape)})")
+        if validation_enabled() and offset.numel():
+            low, high = int(offset.min()), int(offset.max())
+            if low < 0 or high >= self.num_offsets:
+                raise ValueError(
+                    f"'offset' must lie in [0, {self.num_offsets}) (got {low} to {high})"
+                )
 
     def message(
         self,

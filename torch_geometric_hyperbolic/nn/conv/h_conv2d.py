@@ -111,6 +111,7 @@ class HConv2d(torch.nn.Module):
         if x.size(1) != width:
             raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
         check_weight(x, "x", self.weight)
+        self._check_size(x)
         x = x.movedim(1, -1)  # [B, H, W, ambient]
         if not self.pivot:
             return self.manifold.exp0(self._absolute(x)).movedim(-1, 1)
@@ -149,14 +150,19 @@ class HConv2d(torch.nn.Module):
 
     def _windows(self, image: Tensor) -> Tensor:
         """A view of all windows of an image ``[B, H, W, n]``: ``[B, H', W', kh, kw, n]``."""
-        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        for size, span in zip(image.shape[1:3], spans, strict=True):
-            if size < span:
-                raise ValueError(
-                    f"'x' with padding must hold a window of {spans} (got {list(image.shape[1:3])})"
-                )
-        windows = image.unfold(1, spans[0], self.stride[0]).unfold(2, spans[1], self.stride[1])
+        rows, cols = self._spans()
+        windows = image.unfold(1, rows, self.stride[0]).unfold(2, cols, self.stride[1])
         return windows[..., :: self.dilation[0], :: self.dilation[1]].movedim(3, -1)
+
+    def _spans(self) -> list[int]:
+        return [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+
+    def _check_size(self, x: Tensor) -> None:
+        padded = [n + 2 * p for n, p in zip(x.shape[2:], self.padding, strict=True)]
+        if any(n < span for n, span in zip(padded, self._spans(), strict=True)):
+            raise ValueError(
+                f"'x' with padding must hold a window of {self._spans()} (got {padded})"
+            )
 
     def __repr__(self) -> str:
         return (

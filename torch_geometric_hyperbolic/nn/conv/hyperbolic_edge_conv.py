@@ -22,6 +22,9 @@ from torch_geometric_hyperbolic.nn.conv._first_linear import split_first_linear
 from torch_geometric_hyperbolic.nn.pool.knn import knn
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 
+#: Aggregations that need no more than the segments of sorted edges.
+SEGMENTED = ("max", "min", "mean", "sum", "add")
+
 
 class HyperbolicEdgeConv(MessagePassing):
     r"""The hyperbolic edge convolution of "Geometric Deep Learning for Inverse Graphics"
@@ -102,16 +105,16 @@ class HyperbolicEdgeConv(MessagePassing):
     ) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
-        source, target = self._ordered(x[0], x[1])
+        source, target = x[0], x[1]
         split = split_first_linear(self.nn)
         width = None
         if split is not None:
-            width = self.manifold.ambient_dim(split.linear.in_features // 2)
+            width = self.manifold.ambient_dim(split.linear.weight.size(1) // 2)
         check_points(source, "x", width=width)
         check_points(target, "x", like=source)
         if split is not None:
             check_weight(source, "x", split.linear.weight)
-        sizes = (source.size(self.node_dim), target.size(self.node_dim))
+        sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
 
         p_i, s_i = self.manifold.chart(target)
@@ -125,21 +128,17 @@ class HyperbolicEdgeConv(MessagePassing):
             relative_j = relative_i
             if source is not target:
                 relative_j = linear(p_j.double(), weight[1].double())
-            relative = self._ordered(relative_j, relative_i)
+            relative = (relative_j, relative_i)
 
         out = self.propagate(
             edge_index,
-            p=self._ordered(p_j, p_i),
-            s=self._ordered(s_j, s_i),
-            absolute=self._ordered(None, absolute),
+            p=(p_j, p_i),
+            s=(s_j, s_i),
+            absolute=(None, absolute),
             relative=relative,
             rowptr=rowptr,
         )
         return out if acts_on_points(self.aggr_module) else self.manifold.exp0(out)
-
-    def _ordered(self, source: Any, target: Any) -> tuple[Any, Any]:
-        """Source and target in the order of the rows of ``edge_index`` (its own inverse)."""
-        return (source, target) if self.flow == "source_to_target" else (target, source)
 
     def message(
         self,
@@ -172,7 +171,9 @@ class HyperbolicEdgeConv(MessagePassing):
         dim_size: Optional[int] = None,
         rowptr: OptTensor = None,
     ) -> Tensor:
-        if rowptr is not None:  # sorted by centre: segments are several times faster than scatter
+        if (
+            rowptr is not None and self.aggr in SEGMENTED
+        ):  # sorted by centre: segments are several times faster than scatter
             return self.aggr_module(inputs, ptr=rowptr, dim_size=dim_size, dim=self.node_dim)
         return super().aggregate(inputs, index, ptr, dim_size)
 

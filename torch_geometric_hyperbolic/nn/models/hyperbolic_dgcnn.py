@@ -117,7 +117,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     def radii(self, pos: Tensor, batch: OptTensor = None) -> dict[str, float]:
         """Mean distance from the origin of the input points and of each layer's points."""
         names = ["input", *(f"conv{i + 1}" for i in range(len(self.convs)))]
-        points = self.points(pos, batch)
+        points = self._look(pos, batch)
         return {
             name: self.manifold.dist0(x).mean().item()
             for name, x in zip(names, points, strict=True)
@@ -126,7 +126,15 @@ class HyperbolicDGCNN(torch.nn.Module):
     @torch.no_grad()
     def embedding(self, pos: Tensor, batch: OptTensor = None) -> Tensor:
         """One point of the manifold per cloud: the midpoint of the last layer's points."""
-        return self.midpoint(self.points(pos, batch)[-1], batch)
+        return self.midpoint(self._look(pos, batch)[-1], batch)
+
+    def _look(self, pos: Tensor, batch: OptTensor) -> list[Tensor]:
+        """The points, leaving the running statistics of the norms as they were."""
+        before = [buffer.clone() for buffer in self.buffers()]
+        points = self.points(pos, batch)
+        for buffer, value in zip(self.buffers(), before, strict=True):
+            buffer.copy_(value)
+        return points
 
 
 def _block(in_channels: int, out_channels: int) -> torch.nn.Sequential:

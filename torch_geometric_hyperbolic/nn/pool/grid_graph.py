@@ -63,7 +63,12 @@ def grid_graph(
 
 
 def centre_offset(kernel_size: Size2) -> int:
-    """Number of the window's centre offset (the lower one of two for an even size)."""
+    """Number of the window's centre offset (the lower one of two for an even size).
+
+    Example:
+        >>> centre_offset(3)
+        4
+    """
     height, width = as_pair(kernel_size, "kernel_size")
     return (height - 1) // 2 * width + (width - 1) // 2
 
