@@ -22,7 +22,7 @@ def arguments(largest: float, dtype: torch.dtype) -> torch.Tensor:
     """From tiny to the largest, closely around where a series ends."""
     exponents = torch.tensor(largest, dtype=torch.float64).log10().item()
     wide = torch.logspace(-30, exponents, 60, dtype=torch.float64)
-    around = num.SERIES_BELOW * torch.linspace(0.9, 1.1, 21, dtype=torch.float64)
+    around = num.SERIES_BELOW[dtype] * torch.linspace(0.9, 1.1, 21, dtype=torch.float64)
     return torch.cat([wide, around]).to(dtype)
 
 
@@ -57,7 +57,7 @@ def test_derivatives_are_accurate_on_both_sides_of_the_end_of_the_series(functio
     x = x[x > 1e-12].requires_grad_()  # below, the reference's differences end
     function(x).sum().backward()
     # the derivative of the quotient cancels to q of its terms
-    tolerance = 5 * torch.finfo(dtype).eps / num.SERIES_BELOW
+    tolerance = 5 * torch.finfo(dtype).eps / num.SERIES_BELOW[dtype]
     for i in range(len(x)):
         expected = gradient(lambda q: definition(q[0]), exact(x[i : i + 1].detach()))
         assert relative_error(x.grad[i : i + 1], expected) < tolerance

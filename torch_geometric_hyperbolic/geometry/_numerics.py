@@ -31,8 +31,8 @@ MAX_LENGTH = 44.0
 MAX_SPACE = math.sinh(MAX_LENGTH)
 
 #: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is
-#: 2e-2 * q^6 < eps(float64), and the closed form's derivative loses only eps / q.
-SERIES_BELOW = 1e-3
+#: 2e-2 * q^6 < eps, and the derivative of the closed form above loses only eps / q.
+SERIES_BELOW = {torch.float32: 3e-2, torch.float64: 1e-3}
 _ASINHC_SERIES = (-63 / 2816, 35 / 1152, -5 / 112, 3 / 40, -1 / 6, 1.0)
 
 #: Coordinates are split at this fraction of the ball's radius, so that the squares of the leading
@@ -106,7 +106,7 @@ def safe_sqrt(z: Tensor) -> Tensor:
 
 def asinhc(q: Tensor) -> Tensor:
     r"""The even function :math:`\operatorname{asinh}(\sqrt q) / \sqrt q`, smooth at 0."""
-    small = q < SERIES_BELOW
+    small = q < SERIES_BELOW[q.dtype]
     z = torch.where(small, q, 0.0)
     series = torch.full_like(q, _ASINHC_SERIES[0])
     for coefficient in _ASINHC_SERIES[1:]:
