@@ -1,5 +1,6 @@
 """One process, or several under `torchrun`; nothing else here calls `torch.distributed`."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,13 @@ class Process:
             dist.barrier()
 
     def close(self) -> None:
-        """Leaves the group of processes."""
+        """Leaves the group of processes; the trainer must be out of scope by then.
+
+        A wrapped model that outlives the group would end it while it holds Python's lock, which
+        gloo's thread may be waiting for.
+        """
         if self.world > 1:
+            gc.collect()
             dist.destroy_process_group()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from _cloud_view import as_nodes
 from _data import Samples
-from _distributed import start_process
+from _distributed import Process, start_process
 from _models import build_dgcnn
 from _training import Splits, Task, Trainer
 
@@ -31,8 +31,7 @@ CONFIG = {
 }
 
 
-def main(path: str, batch_size: int) -> None:
-    process = start_process("cpu")
+def write_gradients(process: Process, path: str, batch_size: int) -> None:
     torch.manual_seed(0)
     clouds = Samples(torch.randn(18, 16, 3).double(), torch.arange(18) % 3, ["a", "b", "c"])
     model = build_dgcnn(CONFIG, 3).double()
@@ -54,9 +53,9 @@ def main(path: str, batch_size: int) -> None:
     score = trainer.evaluate(odd)
     if process.is_main:
         torch.save({"gradients": gradients, "score": score}, path)
-    process.barrier()  # gloo's thread lets go of what it gathered before the trainer goes
-    process.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    process = start_process("cpu")
+    write_gradients(process, sys.argv[1], int(sys.argv[2]))
+    process.close()
