@@ -34,7 +34,8 @@ class HConv2d(torch.nn.Module):
     :math:`\exp_0(\mathbf{A} \log_0 \mathbf{x})` with a learnable linear map :math:`\mathbf{A}`,
     which starts semi-orthogonal so that pivots keep their radius. Padding contributes the zero
     vector. The same numbers come from :class:`~torch_geometric_hyperbolic.nn.HConv` over
-    :func:`~torch_geometric_hyperbolic.nn.grid_graph`, and with ``pivot=False`` from
+    :func:`~torch_geometric_hyperbolic.nn.grid_graph` (which has a pivot map only where channels
+    differ), and with ``pivot=False`` from
     :class:`torch.nn.Conv2d` between ``log0`` and ``exp0``. Neither is invariant to isometries.
 
     Cost :math:`O(H W K F F')` with :math:`K` pixels in a window, memory :math:`O(H W K F)`.
