@@ -171,9 +171,8 @@ class HyperbolicEdgeConv(MessagePassing):
         dim_size: Optional[int] = None,
         rowptr: OptTensor = None,
     ) -> Tensor:
-        if (
-            rowptr is not None and self.aggr in SEGMENTED
-        ):  # sorted by centre: segments are several times faster than scatter
+        # Sorted by centre: segments are several times faster than scatter.
+        if rowptr is not None and self.aggr in SEGMENTED:
             return self.aggr_module(inputs, ptr=rowptr, dim_size=dim_size, dim=self.node_dim)
         return super().aggregate(inputs, index, ptr, dim_size)
 
