@@ -111,11 +111,6 @@ class Ball:
         moved = cls.transp0(there, at_origin, c)
         return directional(lambda p: cls.mobius_add(x, p, c), there, moved)
 
-    @staticmethod
-    def covector_norm(x: Vector, gradient: Vector, c):
-        """Length of a gradient in the metric at ``x``, up to a factor that depends on ``x``."""
-        return norm(gradient)
-
 
 class Hyperboloid:
     """Lorentz boosts, as in special relativity, with velocity ``X_s / X_0``."""
@@ -170,13 +165,6 @@ class Hyperboloid:
         """Take ``x`` to the origin, transport there, and take it back."""
         at_origin = cls.boost(scale(-1, x), u, c)
         return cls.boost(x, cls.boost(cls._from(x, y, c), at_origin, c), c)
-
-    @staticmethod
-    def covector_norm(x: Vector, gradient: Vector, c):
-        """Length, in the metric at ``x``, of a gradient with respect to the space part: the inverse
-        metric is ``1 + c X_s X_s^T``, so radial entries count ``X_0`` times.
-        """
-        return mp.sqrt(dot(gradient, gradient) + c * dot(x, gradient) ** 2)
 
 
 MODELS = {"poincare": Ball, "lorentz": Hyperboloid}

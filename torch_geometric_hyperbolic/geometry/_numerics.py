@@ -98,6 +98,41 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum(dim=-1, keepdim=True)
 
 
+def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A sum and its rounding error, exactly (Knuth)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def _two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A float64 product and its rounding error, exactly (Dekker; halves of 26 bits)."""
+    product = a * b
+    (a_head, a_tail), (b_head, b_tail) = _halves(a), _halves(b)
+    error = ((a_head * b_head - product) + a_head * b_tail + a_tail * b_head) + a_tail * b_tail
+    return product, error
+
+
+def _halves(a: Tensor) -> tuple[Tensor, Tensor]:
+    shifted = a * (2.0**27 + 1)
+    head = shifted - (shifted - a)
+    return head, a - head
+
+
+def difference(y: Tensor, x: Tensor, s: Tensor) -> Tensor:
+    """Float64 ``y - (1 + s) x``, rounded once: the three terms may cancel to nothing.
+
+    Only the value is computed so; the gradient is that of the formula.
+    """
+    formula = (y - x) - s * x
+    with torch.no_grad():
+        d, d_error = _two_sum(y, -x)
+        product, product_error = _two_product(s, x)
+        total, total_error = _two_sum(d, -product)
+        correction = (total + (total_error + (d_error - product_error))) - formula
+    return formula + correction
+
+
 def safe_sqrt(z: Tensor) -> Tensor:
     """Square root whose gradient at 0 is 0 (a subgradient of the norm) instead of infinite."""
     positive = z > 0

@@ -71,13 +71,17 @@ def projx(x: Tensor, *, c: Curvature) -> Tensor:
 
 
 def _pair(
-    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Curvature
+    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Curvature, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    r""":math:`e`, :math:`q`, :math:`w_x` and :math:`\sqrt c d_0 / w_x` of pairs, in float64."""
+    r""":math:`e`, :math:`q`, :math:`w_x` and :math:`\sqrt c d_0 / w_x` of pairs, in float64.
+
+    For points given in float64 the three terms of :math:`e` are rounded once: gradients by
+    coordinates cancel the radius twice.
+    """
     d = y - x
     w_x, w_y = 1 + c**0.5 * x0, 1 + c**0.5 * y0
     rise = c**0.5 * dot(d, x + y) / (x0 + y0) / w_x
-    e = d - rise * x
+    e = d - rise * x if dtype == torch.float32 else num.difference(y, x, rise)
     return e, c * w_x / (4 * w_y) * dot(e, e), w_x, rise
 
 
@@ -93,7 +97,7 @@ def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Distances ``[...]``.
     """
-    _, q, _, _ = _pair(*split(x, c), *split(y, c), c)
+    _, q, _, _ = _pair(*split(x, c), *split(y, c), c, x.dtype)
     return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
 
 
@@ -132,7 +136,7 @@ def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
         Tangent vectors at the origin, ``[..., n]``, of length ``dist(x, y)``.
     """
     space, time = split(x, c)
-    e, q, w_x, _ = _pair(space, time, *split(y, c), c)
+    e, q, w_x, _ = _pair(space, time, *split(y, c), c, x.dtype)
     return (num.rel_factor(q) * (e - 2 * q / w_x * space)).to(x.dtype)
 
 
