@@ -26,5 +26,13 @@ def _available(package: str) -> bool:
 
 WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
+WITH_NUMBA = _available("numba")
+WITH_TRITON = _available("triton")
 
-__all__ = ["Curvature", "WITH_TORCH_CLUSTER", "WITH_TORCH_SCATTER"]
+__all__ = [
+    "Curvature",
+    "WITH_NUMBA",
+    "WITH_TORCH_CLUSTER",
+    "WITH_TORCH_SCATTER",
+    "WITH_TRITON",
+]

@@ -1,6 +1,22 @@
-"""Compiled and data-dependent engines, wrapped as custom operators so that layers compile."""
+"""Fused operators: compiled loops behind custom operators, each with its formula in PyTorch."""
 
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine, set_fused
+from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficients
+from torch_geometric_hyperbolic.kernels.edge_max import edge_max
+from torch_geometric_hyperbolic.kernels.edge_sum import edge_sum
+from torch_geometric_hyperbolic.kernels.edge_values import edge_values
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
+from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
 
-__all__ = ["frechet_mean", "knn_table"]
+__all__ = [
+    "edge_coefficients",
+    "edge_max",
+    "edge_sum",
+    "edge_values",
+    "frechet_mean",
+    "fused_engine",
+    "group_edges",
+    "knn_table",
+    "set_fused",
+]

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._numerics import dot
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 
 MAX_STEPS = 100
 
@@ -134,8 +135,7 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        raise RuntimeError("the Frechet mean is once differentiable (got create_graph=True)")
+    refuse_second_derivatives("the Frechet mean")
     return solve_hessian(grad, *ctx.saved_tensors), None, None, None, None
 
 

@@ -33,6 +33,9 @@ class Manifold(GeooptManifold):
     ndim = 1
     reversible = False
 
+    #: Length of :meth:`rel` in the units of the ball of :meth:`to_ball`.
+    rel_unit = 1.0
+
     @property
     @abc.abstractmethod
     def c(self) -> Curvature:

@@ -31,6 +31,7 @@ class Lorentz(Hyperbolic):
 
     name = "Lorentz"
     geometry = lorentz
+    rel_unit = 2.0
 
     def ambient_dim(self, channels: int) -> int:
         return channels + 1

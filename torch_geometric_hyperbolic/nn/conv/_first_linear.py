@@ -28,12 +28,12 @@ def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
     rest: torch.nn.Module = torch.nn.Identity()
     if type(nn) is torch.nn.Sequential and len(nn) > 0:
         first, rest = nn[0], nn[1:]
-    if type(first) not in LINEAR or _has_hooks(first) or _has_hooks(nn):
+    if type(first) not in LINEAR or has_hooks(first) or has_hooks(nn):
         return None
     return Split(first, rest)
 
 
-def _has_hooks(module: Any) -> bool:
+def has_hooks(module: Any) -> bool:
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

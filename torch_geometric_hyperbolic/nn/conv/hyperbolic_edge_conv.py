@@ -17,13 +17,20 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
+from torch_geometric_hyperbolic.kernels import edge_values, fused_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.conv._first_linear import split_first_linear
+from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency
+from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
+from torch_geometric_hyperbolic.nn.conv._fused_edges import edge_terms, fused_edges
 from torch_geometric_hyperbolic.nn.pool.knn import knn
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 
 #: Aggregations that need no more than the segments of sorted edges.
 SEGMENTED = ("max", "min", "mean", "sum", "add")
+
+#: Hooks of message passing that a subclass may change, and the steps that may be watched.
+HOOKS = ("propagate", "message", "aggregate", "update", "edge_update")
+WATCHED = ("propagate", "message", "aggregate")
 
 
 class HyperbolicEdgeConv(MessagePassing):
@@ -98,15 +105,21 @@ class HyperbolicEdgeConv(MessagePassing):
         reset(self.nn)
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
-        return self._convolve(x, edge_index)
-
-    def _convolve(
-        self, x: Union[Tensor, PairTensor], edge_index: Adj, rowptr: OptTensor = None
-    ) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = x[0], x[1]
         split = split_first_linear(self.nn)
+        self._check(source, target, split)
+        sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
+        check_edge_index(edge_index, sizes, self.flow)
+        graph = None
+        if split is not None and self._may_fuse(source):
+            graph = group_adjacency(edge_index, sizes, self.flow)
+        if split is not None and graph is not None:
+            return self._convolve_grouped(source, target, *graph, split)
+        return self._convolve(source, target, edge_index, split)
+
+    def _check(self, source: Tensor, target: Tensor, split: Optional[Split]) -> None:
         width = None
         if split is not None:
             width = self.manifold.ambient_dim(split.linear.weight.size(1) // 2)
@@ -114,9 +127,48 @@ class HyperbolicEdgeConv(MessagePassing):
         check_points(target, "x", like=source)
         if split is not None:
             check_weight(source, "x", split.linear.weight)
-        sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
-        check_edge_index(edge_index, sizes, self.flow)
 
+    def _may_fuse(self, x: Tensor) -> bool:
+        """Whether nobody watches, or has changed, the steps of message passing."""
+        own = all(getattr(type(self), hook) is getattr(HyperbolicEdgeConv, hook) for hook in HOOKS)
+        plain = own and not self.explain and self.decomposed_layers == 1
+        watched = any(
+            getattr(self, f"_{step}_forward_pre_hooks") or getattr(self, f"_{step}_forward_hooks")
+            for step in WATCHED
+        )
+        half = x.dtype in (torch.float16, torch.bfloat16)
+        usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
+        return plain and usual and not watched and fused_engine(x) is not None
+
+    def _convolve_grouped(
+        self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
+    ) -> Tensor:
+        """Without message passing: edges come grouped by their targets."""
+        terms = edge_terms(split.linear, source, target, rowptr, col, self.manifold)
+        fused = fused_edges(self.nn, self.aggr_module, col.size(0))
+        if fused is not None:
+            return self.manifold.exp0(fused(terms))
+        messages = split.rest(edge_values(*terms))
+        if acts_on_points(self.aggr_module):
+            messages = self.manifold.exp0(messages)
+        size = target.size(0)
+        if self.aggr in SEGMENTED:
+            out = self.aggr_module(messages, ptr=rowptr, dim_size=size, dim=self.node_dim)
+        else:
+            index = torch.arange(size, device=col.device).repeat_interleave(
+                rowptr.diff(), output_size=col.size(0)
+            )
+            out = self.aggr_module(messages, index, dim_size=size, dim=self.node_dim)
+        return out if acts_on_points(self.aggr_module) else self.manifold.exp0(out)
+
+    def _convolve(
+        self,
+        source: Tensor,
+        target: Tensor,
+        edge_index: Adj,
+        split: Optional[Split],
+        rowptr: OptTensor = None,
+    ) -> Tensor:
         p_i, s_i = self.manifold.chart(target)
         p_j, s_j = (p_i, s_i) if source is target else self.manifold.chart(source)
         absolute = self.manifold.log0(target)
@@ -238,12 +290,17 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
     ) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
+        source, target = x[0], x[1]
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         edges = knn(
-            x[0], x[1], self.k, pair[0], pair[1], manifold=self.manifold, engine=self.engine
+            source, target, self.k, pair[0], pair[1], manifold=self.manifold, engine=self.engine
         )
-        rowptr = torch.arange(x[1].size(0) + 1, device=edges.device) * self.k
-        return self._convolve(x, edges.flip(0), rowptr)
+        split = split_first_linear(self.nn)
+        self._check(source, target, split)
+        rowptr = torch.arange(target.size(0) + 1, device=edges.device) * self.k
+        if split is not None and self._may_fuse(source):
+            return self._convolve_grouped(source, target, rowptr, edges[1].int(), split)
+        return self._convolve(source, target, edges.flip(0), split, rowptr)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(nn={self.nn}, k={self.k}, manifold={self.manifold})"

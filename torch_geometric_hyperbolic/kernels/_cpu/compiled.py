@@ -1,0 +1,90 @@
+"""How loops are compiled, and how they are spread over threads."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import torch
+
+from torch_geometric_hyperbolic.geometry import _numerics
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function for each combination of dtypes it meets, once per machine.
+
+    Sums may be reordered to fill vector registers; NaN and infinity keep their meaning.
+    """
+    dispatcher = numba.njit(
+        cache=True,
+        nogil=True,
+        error_model="numpy",
+        fastmath={"contract", "nsz", "reassoc"},
+    )(function)
+    _drop_stale(dispatcher.stats.cache_path)
+    return dispatcher
+
+
+@functools.cache
+def _drop_stale(cache_path: str) -> None:
+    """Forget machine code of other sources than these.
+
+    numba looks only at the file of a function, not at the files of what it calls.
+    """
+    folder = Path(cache_path)
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(_numerics.__file__)]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    seal = folder / "sources.sha256"
+    try:
+        if seal.is_file() and seal.read_text() == digest:
+            return
+        for file in folder.glob("*.nb?"):
+            file.unlink(missing_ok=True)
+        seal.write_text(digest)
+    except OSError:  # nothing can be written there, numba will not either
+        return
+
+
+def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
+    """Run ``loop(start, stop, *args)`` over ``range(size)`` on PyTorch's number of threads.
+
+    The range is cut where it pleases the number of threads, so a loop's result for one index must
+    not depend on where its own range starts or stops. Tensors are handed over as contiguous arrays:
+    those that are written to must be contiguous themselves.
+    """
+    arrays = [
+        arg.detach().contiguous().numpy() if isinstance(arg, torch.Tensor) else arg for arg in args
+    ]
+    threads = max(1, min(torch.get_num_threads(), size))
+    cuts = [size * part // threads for part in range(threads + 1)]
+    others = [
+        _threads().submit(loop, start, stop, *arrays)
+        for start, stop in zip(cuts[1:-1], cuts[2:], strict=True)
+    ]
+    try:
+        loop(cuts[0], cuts[1], *arrays)
+    finally:
+        for other in others:
+            other.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tgh")
+    return _pool
+
+
+def _forget_threads() -> None:
+    """A forked process has none of its parent's threads."""
+    global _pool
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget_threads)

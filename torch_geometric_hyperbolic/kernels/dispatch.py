@@ -1,0 +1,53 @@
+"""Which engine runs the fused operators."""
+
+import functools
+import os
+import warnings
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
+
+_fused = os.environ.get("TGH_FUSED", "1") == "1"
+
+
+def set_fused(enabled: bool) -> None:
+    """Switch the fused operators of layers on or off; on unless ``TGH_FUSED=0``.
+
+    Without them layers run the same formulas in plain PyTorch: slower, more memory, equal up to
+    rounding.
+
+    Example:
+        >>> set_fused(False)
+        >>> fused_engine(torch.zeros(3))
+        >>> set_fused(True)
+    """
+    global _fused
+    _fused = enabled
+
+
+def fused_engine(x: Tensor) -> str | None:
+    """The engine for tensors on the device of ``x``: ``'numba'``, ``'triton'`` or :obj:`None`.
+
+    Args:
+        x (torch.Tensor): any tensor.
+
+    Returns:
+        :obj:`None` where layers are to run in plain PyTorch: switched off by :func:`set_fused`, no
+        numba (which warns once) or Triton, or a device that has neither.
+    """
+    if not _fused:
+        return None
+    if x.device.type == "cpu":
+        if not WITH_NUMBA and not torch.compiler.is_compiling():
+            _warn_without_numba()
+        return "numba" if WITH_NUMBA else None
+    return "triton" if x.device.type == "cuda" and WITH_TRITON else None
+
+
+@functools.cache
+def _warn_without_numba() -> None:
+    warnings.warn(
+        "numba cannot be imported: layers run in plain PyTorch, several times slower", stacklevel=3
+    )

@@ -1,0 +1,172 @@
+r"""The two scalars of every edge, from which the relative positions of a graph follow."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.kernels._autograd import (
+    gradients_of,
+    refuse_second_derivatives,
+)
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import coefficients, edges
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def edge_coefficients_reference(
+    points_i: Tensor,
+    gap_i: Tensor,
+    points_j: Tensor,
+    gap_j: Tensor,
+    c: Tensor,
+    unit: float,
+    rowptr: Tensor,
+    col: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """:func:`edge_coefficients` in plain PyTorch, ``[E, F]`` in memory."""
+    i = torch.arange(len(points_i), device=col.device).repeat_interleave(rowptr.diff())
+    j = col.long()
+    d = points_j[j].double() - points_i[i].double()
+    q = c * num.dot(d, d).squeeze(-1) / (gap_i[i, 0] * gap_j[j, 0])
+    a = unit * num.rel_factor(q)
+    return (a / gap_j[j, 0]).to(dtype), (a * q).to(dtype)
+
+
+@torch.library.custom_op("tgh::edge_coefficients", mutates_args=())
+def edge_coefficients(
+    points_i: Tensor,
+    gap_i: Tensor,
+    points_j: Tensor,
+    gap_j: Tensor,
+    c: Tensor,
+    unit: float,
+    rowptr: Tensor,
+    col: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    r"""The scalars of :math:`\operatorname{rel}(x_i, x_j) = \alpha (p_j - p_i) - \beta p_i`.
+
+    .. math::
+        q = c \|p_j - p_i\|^2 / (g_i g_j), \qquad \alpha = u\,a(q) / g_j, \qquad
+        \beta = u\,a(q)\,q
+
+    for points of the ball and their gaps, and :math:`u` the length of a tangent vector at the
+    origin in the ball's units. Computed in float64. No tensor of size ``[E, F]`` is made;
+    :math:`O(E F)` time, forward and backward.
+
+    Args:
+        points_i (torch.Tensor): targets in the ball, ``[M, F]``, float32 or float64.
+        gap_i (torch.Tensor): their gaps, ``[M, 1]``, float64.
+        points_j (torch.Tensor): sources in the ball, ``[N, F]``.
+        gap_j (torch.Tensor): their gaps, ``[N, 1]``, float64.
+        c (torch.Tensor): 0-dimensional, float64, the curvature is ``-c``; 0 in Euclidean space.
+        unit (float): :attr:`Manifold.rel_unit`.
+        rowptr (torch.Tensor): offsets of each target's edges, ``[M + 1]``, int64.
+        col (torch.Tensor): source of each edge, ``[E]``, int32.
+        dtype (torch.dtype): of the result.
+
+    Returns:
+        :math:`\alpha` and :math:`\beta` of each edge, ``[E]``; once differentiable in points, gaps
+        and ``c``.
+    """
+    return edge_coefficients_reference(
+        points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype
+    )
+
+
+@edge_coefficients.register_fake
+def _(points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype):  # type: ignore
+    return col.new_empty(col.shape, dtype=dtype), col.new_empty(col.shape, dtype=dtype)
+
+
+@torch.library.custom_op("tgh::edge_coefficients_backward", mutates_args=())
+def _edge_coefficients_backward(
+    points_i: Tensor,
+    gap_i: Tensor,
+    points_j: Tensor,
+    gap_j: Tensor,
+    c: Tensor,
+    unit: float,
+    rowptr: Tensor,
+    col: Tensor,
+    grad_alpha: Tensor,
+    grad_beta: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def reference(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = grad_alpha.dtype
+        return edge_coefficients_reference(*inputs, unit, rowptr, col, dtype)  # type: ignore
+
+    given = (points_i, gap_i, points_j, gap_j, c)
+    return gradients_of(reference, given, [grad_alpha, grad_beta])
+
+
+@_edge_coefficients_backward.register_fake
+def _(points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, grad_alpha, grad_beta):  # type: ignore
+    return tuple(torch.empty_like(t) for t in (points_i, gap_i, points_j, gap_j, c))
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    *tensors, unit, rowptr, col, _ = inputs
+    ctx.save_for_backward(*tensors, rowptr, col)
+    ctx.unit = unit
+
+
+def _backward(ctx, grad_alpha, grad_beta):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("edge_coefficients")
+    *tensors, rowptr, col = ctx.saved_tensors
+    grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, grad_alpha, grad_beta)
+    return (*grads, None, None, None, None)
+
+
+edge_coefficients.register_autograd(_backward, setup_context=_setup_context)
+
+
+if WITH_NUMBA:
+
+    @edge_coefficients.register_kernel("cpu")
+    def _edge_coefficients_cpu(
+        points_i: Tensor,
+        gap_i: Tensor,
+        points_j: Tensor,
+        gap_j: Tensor,
+        c: Tensor,
+        unit: float,
+        rowptr: Tensor,
+        col: Tensor,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor]:
+        alpha, beta = torch.empty(len(col), dtype=dtype), torch.empty(len(col), dtype=dtype)
+        given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col)
+        parallel(coefficients.coefficients, len(points_i), *given, alpha, beta)
+        return alpha, beta
+
+    @_edge_coefficients_backward.register_kernel("cpu")
+    def _edge_coefficients_backward_cpu(
+        points_i: Tensor,
+        gap_i: Tensor,
+        points_j: Tensor,
+        gap_j: Tensor,
+        c: Tensor,
+        unit: float,
+        rowptr: Tensor,
+        col: Tensor,
+        grad_alpha: Tensor,
+        grad_beta: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        d_points_i, d_points_j, d_gap_i, d_gap_j = (
+            torch.empty(t.shape, dtype=t.dtype) for t in (points_i, points_j, gap_i, gap_j)
+        )
+        d_c = torch.empty(len(points_i), dtype=torch.float64)
+        pull, d_gap = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
+        given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col)
+        of_targets = (d_points_i, d_gap_i, d_c, pull, d_gap)
+        parallel(
+            coefficients.grad_targets, len(points_i), *given, grad_alpha, grad_beta, *of_targets
+        )
+        order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
+        of_edges = (points_i, points_j, *order, pull, d_gap)
+        parallel(coefficients.grad_sources, len(points_j), *of_edges, d_points_j, d_gap_j)
+        return d_points_i, d_gap_i, d_points_j, d_gap_j, d_c.sum()

@@ -1,0 +1,172 @@
+r"""Largest value over the edges of every node, never storing a tensor of size ``[E, F]``."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.kernels._autograd import (
+    gradients_of,
+    refuse_second_derivatives,
+)
+from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import edges
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def edge_max_reference(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    sign: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`edge_max` in plain PyTorch, ``[E, F]`` in memory."""
+    i, z = edge_values_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+    index = i[:, None].expand_as(z)
+    best = z.new_full(absolute.shape, -torch.inf)
+    best = best.scatter_reduce(0, index, sign * z.detach(), "amax")
+    number = torch.arange(len(z), device=z.device)[:, None].expand_as(z)
+    hit = torch.where((sign * z == best[i]) | z.isnan(), number, len(z))
+    edge = hit.new_full(absolute.shape, len(z)).scatter_reduce(0, index, hit, "amin")
+    none = edge == len(z)
+    padded = torch.cat([z, z.new_zeros(1, z.size(1))])
+    chosen = padded.gather(0, edge).to(absolute.dtype)
+    return chosen, edge.where(~none, -1).int(), z.sum(0), z.square().sum(0)
+
+
+@torch.library.custom_op("tgh::edge_max", mutates_args=())
+def edge_max(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    sign: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""For every target and channel the edge with the largest :math:`\pm z_e`, and moments of all.
+
+    .. math::
+        z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i, \qquad e = (j \to i)
+
+    is what a linear layer makes of :math:`\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j)`. A
+    monotone function of :math:`z`, such as a batch norm and an activation, may be applied to the
+    largest value alone. Computed in float64; :math:`O(E F)` time and :math:`O(E + N F)` memory,
+    forward and backward (which computes :math:`z` again).
+
+    Args:
+        absolute (torch.Tensor): :math:`A`, ``[M, F]``, float32 or float64.
+        relative_i (torch.Tensor): :math:`R` of targets, ``[M, F]``, float64.
+        relative_j (torch.Tensor): :math:`R` of sources, ``[N, F]``, float64.
+        alpha (torch.Tensor): see :func:`edge_coefficients`, ``[E]``.
+        beta (torch.Tensor): see :func:`edge_coefficients`, ``[E]``.
+        rowptr (torch.Tensor): offsets of each target's edges, ``[M + 1]``, int64.
+        col (torch.Tensor): source of each edge, ``[E]``, int32.
+        sign (torch.Tensor): 1 for the largest, -1 for the smallest value, ``[F]``, float64.
+
+    Returns:
+        The chosen :math:`z` ``[M, F]`` (0 for a target without edges; the first NaN where there is
+        one), the edge it came from ``[M, F]`` (int32, the first of equals, -1 for none), and
+        :math:`\sum_e z_e` and :math:`\sum_e z_e^2` over all edges, ``[F]``, float64. Once
+        differentiable in the first five arguments.
+    """
+    return edge_max_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign)
+
+
+@edge_max.register_fake
+def _(absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign):  # type: ignore
+    edge = absolute.new_empty(absolute.shape, dtype=torch.int32)
+    moment = relative_i.new_empty(absolute.size(1))
+    return absolute.new_empty(absolute.shape), edge, moment, torch.empty_like(moment)
+
+
+@torch.library.custom_op("tgh::edge_max_backward", mutates_args=())
+def _edge_max_backward(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    sign: Tensor,
+    edge: Tensor,
+    grad_z: Tensor,
+    grad_total: Tensor,
+    grad_squares: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    given = (absolute, relative_i, relative_j, alpha, beta)
+
+    def reference(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z, _, total, squares = edge_max_reference(*inputs, rowptr, col, sign)  # type: ignore
+        return z, total, squares
+
+    return gradients_of(reference, given, [grad_z, grad_total, grad_squares])
+
+
+@_edge_max_backward.register_fake
+def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
+    given = (absolute, relative_i, relative_j, alpha, beta)
+    return tuple(t.new_empty(t.shape) for t in given)
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs, output[1])
+
+
+def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("edge_max")
+    grads = _edge_max_backward(*ctx.saved_tensors, grad_z, grad_total, grad_squares)
+    return (*grads, None, None, None)
+
+
+edge_max.register_autograd(_backward, setup_context=_setup_context)
+
+
+if WITH_NUMBA:
+
+    @edge_max.register_kernel("cpu")
+    def _edge_max_cpu(
+        absolute: Tensor,
+        relative_i: Tensor,
+        relative_j: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+        sign: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        targets, channels = absolute.shape
+        blocks = -(-targets // edges.BLOCK)
+        z = torch.empty(targets, channels, dtype=absolute.dtype)
+        edge = torch.empty(targets, channels, dtype=torch.int32)
+        moments = torch.empty(blocks, 2, channels, dtype=torch.float64)
+        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign)
+        parallel(edges.extremes, blocks, *given, z, edge, moments)
+        total, squares = moments.sum(0)
+        return z, edge, total.clone(), squares.clone()
+
+    @_edge_max_backward.register_kernel("cpu")
+    def _edge_max_backward_cpu(
+        absolute: Tensor,
+        relative_i: Tensor,
+        relative_j: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+        sign: Tensor,
+        edge: Tensor,
+        grad_z: Tensor,
+        grad_total: Tensor,
+        grad_squares: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        given = (absolute, relative_i, relative_j, alpha, beta)
+        how = edges.Selected(edge.contiguous().numpy())
+        return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares)

@@ -1,0 +1,145 @@
+r"""Sum of activated values over the edges of every node, never storing a tensor of ``[E, F]``."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.kernels._autograd import (
+    gradients_of,
+    refuse_second_derivatives,
+)
+from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import edges
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def edge_sum_reference(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    slope: float,
+) -> Tensor:
+    """:func:`edge_sum` in plain PyTorch, ``[E, F]`` in memory."""
+    i, z = edge_values_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+    total = z.new_zeros(absolute.shape)
+    return total.index_add(0, i, torch.where(z > 0, z, slope * z)).to(absolute.dtype)
+
+
+@torch.library.custom_op("tgh::edge_sum", mutates_args=())
+def edge_sum(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    slope: float,
+) -> Tensor:
+    r"""For every target the sum over its edges of :math:`z_e` where positive, ``slope`` times it
+    elsewhere, with :math:`z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i`.
+
+    A slope of 1 is no activation, 0 a ReLU; a batch norm goes into :math:`A` and :math:`R`.
+    Computed in float64; :math:`O(E F)` time and :math:`O(E + N F)` memory, forward and backward
+    (which computes :math:`z` again).
+
+    Args:
+        absolute (torch.Tensor): :math:`A`, ``[M, F]``, float32 or float64.
+        relative_i (torch.Tensor): :math:`R` of targets, ``[M, F]``, float64.
+        relative_j (torch.Tensor): :math:`R` of sources, ``[N, F]``, float64.
+        alpha (torch.Tensor): see :func:`edge_coefficients`, ``[E]``.
+        beta (torch.Tensor): see :func:`edge_coefficients`, ``[E]``.
+        rowptr (torch.Tensor): offsets of each target's edges, ``[M + 1]``, int64.
+        col (torch.Tensor): source of each edge, ``[E]``, int32.
+        slope (float): of the activation below zero.
+
+    Returns:
+        Sums, ``[M, F]``, 0 for a target without edges. Once differentiable in the first five
+        arguments.
+    """
+    return edge_sum_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col, slope)
+
+
+@edge_sum.register_fake
+def _(absolute, *args):  # type: ignore[no-untyped-def]
+    return absolute.new_empty(absolute.shape)
+
+
+@torch.library.custom_op("tgh::edge_sum_backward", mutates_args=())
+def _edge_sum_backward(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    slope: float,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    given = (absolute, relative_i, relative_j, alpha, beta)
+
+    def reference(*inputs: Tensor) -> Tensor:
+        return edge_sum_reference(*inputs, rowptr, col, slope)  # type: ignore[call-arg, arg-type]
+
+    return gradients_of(reference, given, [grad])
+
+
+@_edge_sum_backward.register_fake
+def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
+    given = (absolute, relative_i, relative_j, alpha, beta)
+    return tuple(t.new_empty(t.shape) for t in given)
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    *tensors, ctx.slope = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx, grad):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("edge_sum")
+    return (*_edge_sum_backward(*ctx.saved_tensors, ctx.slope, grad), None, None, None)
+
+
+edge_sum.register_autograd(_backward, setup_context=_setup_context)
+
+
+if WITH_NUMBA:
+
+    @edge_sum.register_kernel("cpu")
+    def _edge_sum_cpu(
+        absolute: Tensor,
+        relative_i: Tensor,
+        relative_j: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+        slope: float,
+    ) -> Tensor:
+        out = torch.empty(absolute.shape, dtype=absolute.dtype)
+        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col, slope)
+        parallel(edges.activated_sums, len(out), *given, out)
+        return out
+
+    @_edge_sum_backward.register_kernel("cpu")
+    def _edge_sum_backward_cpu(
+        absolute: Tensor,
+        relative_i: Tensor,
+        relative_j: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+        slope: float,
+        grad: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        given = (absolute, relative_i, relative_j, alpha, beta)
+        none = relative_i.new_zeros(absolute.size(1))
+        return edges.gradients(*given, rowptr, col, edges.Activated(slope), grad, none, none)

@@ -1,0 +1,138 @@
+r"""What a linear layer makes of every edge, its matrix product taken on nodes."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.kernels._autograd import (
+    gradients_of,
+    refuse_second_derivatives,
+)
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import edges
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def edge_values_reference(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The target of each edge, ``[E]``, and :func:`edge_values` in plain PyTorch and float64."""
+    i = torch.arange(len(absolute), device=col.device).repeat_interleave(rowptr.diff())
+    difference = relative_j[col.long()] - relative_i[i]
+    z = absolute[i] + alpha[:, None] * difference - beta[:, None] * relative_i[i]
+    return i, z
+
+
+@torch.library.custom_op("tgh::edge_values", mutates_args=())
+def edge_values(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+) -> Tensor:
+    r""":math:`z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i` of every edge :math:`e = (j \to i)`.
+
+    For networks whose later layers need every edge; :func:`edge_max` and :func:`edge_sum` reduce
+    without storing. Computed in float64; :math:`O(E F)` time and memory.
+
+    Args:
+        absolute (torch.Tensor): :math:`A`, ``[M, F]``, float32 or float64.
+        relative_i (torch.Tensor): :math:`R` of targets, ``[M, F]``, float64.
+        relative_j (torch.Tensor): :math:`R` of sources, ``[N, F]``, float64.
+        alpha (torch.Tensor): see :func:`edge_coefficients`, ``[E]``.
+        beta (torch.Tensor): see :func:`edge_coefficients`, ``[E]``.
+        rowptr (torch.Tensor): offsets of each target's edges, ``[M + 1]``, int64.
+        col (torch.Tensor): source of each edge, ``[E]``, int32.
+
+    Returns:
+        Values, ``[E, F]``, in the dtype of ``absolute``. Once differentiable in the first five
+        arguments.
+    """
+    _, z = edge_values_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+    return z.to(absolute.dtype)
+
+
+@edge_values.register_fake
+def _(absolute, relative_i, relative_j, alpha, beta, rowptr, col):  # type: ignore[no-untyped-def]
+    return absolute.new_empty(col.size(0), absolute.size(1))
+
+
+@torch.library.custom_op("tgh::edge_values_backward", mutates_args=())
+def _edge_values_backward(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    given = (absolute, relative_i, relative_j, alpha, beta)
+
+    def reference(*inputs: Tensor) -> Tensor:
+        return edge_values_reference(*inputs, rowptr, col)[1]  # type: ignore[call-arg]
+
+    return gradients_of(reference, given, [grad.to(relative_i.dtype)])
+
+
+@_edge_values_backward.register_fake
+def _(absolute, relative_i, relative_j, alpha, beta, rowptr, col, grad):  # type: ignore
+    given = (absolute, relative_i, relative_j, alpha, beta)
+    return tuple(t.new_empty(t.shape) for t in given)
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("edge_values")
+    return (*_edge_values_backward(*ctx.saved_tensors, grad), None, None)
+
+
+edge_values.register_autograd(_backward, setup_context=_setup_context)
+
+
+if WITH_NUMBA:
+
+    @edge_values.register_kernel("cpu")
+    def _edge_values_cpu(
+        absolute: Tensor,
+        relative_i: Tensor,
+        relative_j: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+    ) -> Tensor:
+        out = torch.empty(len(col), absolute.size(1), dtype=absolute.dtype)
+        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+        parallel(edges.values, len(absolute), *given, out)
+        return out
+
+    @_edge_values_backward.register_kernel("cpu")
+    def _edge_values_backward_cpu(
+        absolute: Tensor,
+        relative_i: Tensor,
+        relative_j: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+        grad: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        given = (absolute, relative_i, relative_j, alpha, beta)
+        how = edges.Given(grad.contiguous().numpy())
+        none = relative_i.new_zeros(absolute.size(1))
+        return edges.gradients(*given, rowptr, col, how, torch.ones_like(absolute), none, none)

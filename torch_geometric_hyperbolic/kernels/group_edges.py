@@ -1,0 +1,63 @@
+"""Edges grouped by the node they point to."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import edges
+
+
+@torch.library.custom_op("tgh::group_edges", mutates_args=())
+def group_edges(
+    source: Tensor, target: Tensor, num_sources: int, num_targets: int
+) -> tuple[Tensor, Tensor]:
+    """Edges in the order of their targets, compressed; edges of one target keep their order.
+
+    Args:
+        source (torch.Tensor): source of each edge, ``[E]``, any integers.
+        target (torch.Tensor): target of each edge, ``[E]``, any integers, in any order.
+        num_sources (int): number of sources.
+        num_targets (int): number of targets.
+
+    Returns:
+        Offsets ``rowptr`` ``[num_targets + 1]``, int64, such that the edges of target ``i`` are
+        ``rowptr[i]`` to ``rowptr[i + 1]``, and their sources ``col`` ``[E]``, int32.
+        :math:`O(E + N)` on the CPU.
+
+    Raises:
+        IndexError: on the CPU, if an edge points outside the nodes.
+
+    Example:
+        >>> group_edges(torch.tensor([5, 6, 7]), torch.tensor([1, 0, 1]), 8, 3)
+        (tensor([0, 1, 3, 3]), tensor([6, 5, 7], dtype=torch.int32))
+    """
+    order = target.argsort(stable=True)
+    counts = target.new_zeros(num_targets, dtype=torch.long)
+    counts.index_add_(0, target, torch.ones_like(target, dtype=torch.long))
+    start = counts.new_zeros(1)
+    return torch.cat([start, counts.cumsum(0)]), source[order].int()
+
+
+@group_edges.register_fake
+def _(source, target, num_sources, num_targets):  # type: ignore[no-untyped-def]
+    rowptr = target.new_empty(num_targets + 1, dtype=torch.long)
+    return rowptr, source.new_empty(source.shape, dtype=torch.int32)
+
+
+if WITH_NUMBA:
+
+    @group_edges.register_kernel("cpu")
+    def _group_edges_cpu(
+        source: Tensor, target: Tensor, num_sources: int, num_targets: int
+    ) -> tuple[Tensor, Tensor]:
+        for name, index, size in (("source", source, num_sources), ("target", target, num_targets)):
+            if index.numel() and (int(index.min()) < 0 or int(index.max()) >= size):
+                raise IndexError(
+                    f"'edge_index' must hold {name} indices in [0, {size}) "
+                    f"(got {int(index.min())} to {int(index.max())})"
+                )
+        arrays = (index.long().contiguous().numpy() for index in (source, target))
+        rowptr, col = edges.by_target(*arrays, num_targets)
+        return torch.from_numpy(rowptr), torch.from_numpy(col)

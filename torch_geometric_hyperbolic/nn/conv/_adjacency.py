@@ -1,0 +1,35 @@
+"""The adjacencies that PyG's layers take, as edges grouped by their targets."""
+
+import torch
+from torch import Tensor
+from torch_geometric import EdgeIndex
+from torch_geometric.typing import Adj
+
+from torch_geometric_hyperbolic.kernels import group_edges
+
+
+def group_adjacency(
+    adjacency: Adj, sizes: tuple[int, int], flow: str
+) -> tuple[Tensor, Tensor] | None:
+    """Offsets of each target's edges and their sources, or :obj:`None` to leave it to PyG.
+
+    ``sizes`` are the numbers of sources and targets. PyG also gets whatever it has an error for.
+    """
+    if not isinstance(adjacency, Tensor):
+        return None
+    edge_index: Tensor = adjacency
+    if isinstance(adjacency, EdgeIndex):
+        rows, cols = sizes if flow == "source_to_target" else sizes[::-1]
+        if (adjacency.num_rows, adjacency.num_cols) != (rows, cols):
+            return None
+        edge_index = adjacency.as_tensor()
+    elif adjacency.layout != torch.strided:
+        coalesced = adjacency.layout == torch.sparse_coo and adjacency.is_coalesced()
+        known = coalesced or adjacency.layout == torch.sparse_csr
+        if not known or flow != "source_to_target" or adjacency.shape != sizes[::-1]:
+            return None
+        edge_index = adjacency.to_sparse_coo().indices().flip(0)
+    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
+        return None
+    source, target = edge_index if flow == "source_to_target" else edge_index.flip(0)
+    return group_edges(source, target, *sizes)

@@ -1,0 +1,214 @@
+r"""The networks of edge convolutions that need no tensor of size ``[E, F]``.
+
+A monotone function commutes with the largest value, and a batch norm after a linear layer is
+monotone in every channel; its statistics are two sums over edges. A batch norm is affine, so it
+goes into the node-level terms before a sum or mean of activated values.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch_geometric.nn
+from torch import Tensor
+from torch.nn.functional import linear
+from torch_geometric.nn import aggr
+
+from torch_geometric_hyperbolic.geometry._numerics import working_dtype
+from torch_geometric_hyperbolic.kernels import edge_coefficients, edge_max, edge_sum
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
+from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
+
+NORMS = (torch.nn.BatchNorm1d, torch_geometric.nn.BatchNorm)
+MONOTONE = (
+    torch.nn.Identity,
+    torch.nn.ReLU,
+    torch.nn.ReLU6,
+    torch.nn.LeakyReLU,
+    torch.nn.ELU,
+    torch.nn.CELU,
+    torch.nn.SELU,
+    torch.nn.Sigmoid,
+    torch.nn.LogSigmoid,
+    torch.nn.Tanh,
+    torch.nn.Softplus,
+    torch.nn.Softsign,
+    torch.nn.Hardtanh,
+    torch.nn.Hardsigmoid,
+)
+REDUCTIONS = {
+    aggr.MaxAggregation: "max",
+    aggr.MinAggregation: "min",
+    aggr.MeanAggregation: "mean",
+    aggr.SumAggregation: "sum",
+}
+
+
+class EdgeTerms(NamedTuple):
+    r""":math:`z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i` and the edges it is for."""
+
+    absolute: Tensor
+    relative_i: Tensor
+    relative_j: Tensor
+    alpha: Tensor
+    beta: Tensor
+    rowptr: Tensor
+    col: Tensor
+
+
+def edge_terms(
+    first: torch.nn.Linear,
+    source: Tensor,
+    target: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    manifold: Manifold,
+) -> EdgeTerms:
+    r"""A linear layer of :math:`\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j)`, applied to
+    nodes: :math:`O(N F F' + E F)`. The products of points are in float64, their differences cancel.
+    """
+    to_absolute, to_relative = first.weight.chunk(2, dim=1)
+    dtype = working_dtype(target)
+    source, target = source.to(dtype), target.to(dtype)
+    points_i, gap_i = points_j, gap_j = manifold.to_ball(target)
+    relative_i = relative_j = linear(points_i.double(), to_relative.double())
+    if source is not target:
+        points_j, gap_j = manifold.to_ball(source)
+        relative_j = linear(points_j.double(), to_relative.double())
+    c = torch.as_tensor(manifold.c, dtype=torch.float64, device=target.device)
+    alpha, beta = edge_coefficients(
+        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
+    )
+    absolute = linear(manifold.log0(target), to_absolute, first.bias).to(dtype)
+    return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+
+
+class FusedEdges(NamedTuple):
+    """What follows the first linear layer: a batch norm, an activation and a reduction."""
+
+    norm: torch.nn.BatchNorm1d | None
+    activation: torch.nn.Module
+    reduce: str
+
+    def __call__(self, terms: EdgeTerms) -> Tensor:
+        """The reduced messages of every target, ``[M, F]``; 0 for a target without edges."""
+        if self.reduce in ("max", "min"):
+            return self._extreme(terms)
+        return self._sum(terms)
+
+    def _extreme(self, terms: EdgeTerms) -> Tensor:
+        sign = terms.relative_i.new_ones(terms.absolute.size(1))
+        if self.norm is not None and self.norm.affine:
+            sign = torch.where(self.norm.weight < 0, -sign, sign)
+        z, edge, total, squares = edge_max(*terms, sign if self.reduce == "max" else -sign)
+        if self.norm is not None:
+            scale, shift = self._affine(total, squares, terms.col.size(0))
+            z = torch.addcmul(shift.to(z.dtype), z, scale.to(z.dtype))
+        return torch.where(edge >= 0, self.activation(z), 0.0)
+
+    def _sum(self, terms: EdgeTerms) -> Tensor:
+        if self.norm is not None:
+            ones = terms.relative_i.new_ones(terms.absolute.size(1))
+            _, _, total, squares = edge_max(*terms, ones) if _learns(self.norm) else (None,) * 4
+            scale, shift = self._affine(total, squares, terms.col.size(0))
+            terms = terms._replace(
+                absolute=(terms.absolute * scale + shift).to(terms.absolute.dtype),
+                relative_i=terms.relative_i * scale,
+                relative_j=terms.relative_j * scale,
+            )
+        out = edge_sum(*terms, _slope(self.activation))
+        if self.reduce == "sum":
+            return out
+        count = terms.rowptr.diff()[:, None]
+        return out / torch.where(count > 0, count, 1).to(out.dtype)
+
+    def _affine(
+        self, total: Tensor | None, squares: Tensor | None, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """The batch norm as ``scale * z + shift``, ``[F]`` in float64, its statistics updated."""
+        norm: Any = self.norm
+        if _learns(norm):
+            assert total is not None and squares is not None
+            mean = total / count
+            variance = (squares / count - mean.square()).relu()  # rounding may make it negative
+            _update(norm, mean.detach(), variance.detach() * (count / (count - 1)))
+        else:
+            mean, variance = norm.running_mean.double(), norm.running_var.double()
+        scale = (variance + norm.eps).rsqrt()
+        if norm.affine:
+            scale = scale * norm.weight
+        shift = -mean * scale
+        return scale, shift + norm.bias if norm.affine else shift
+
+
+def fused_edges(nn: Any, aggr_module: Any, num_edges: int) -> FusedEdges | None:
+    """How ``nn`` and ``aggr_module`` can be fused, or :obj:`None`.
+
+    They can where ``nn`` is a linear layer, or a :class:`torch.nn.Sequential` of one, optionally a
+    batch norm, and optionally a monotone activation (before a mean or sum: ReLU or LeakyReLU), none
+    of which has hooks, and the reduction is by maximum, minimum, mean or sum.
+    """
+    reduce = REDUCTIONS.get(type(aggr_module))
+    if type(aggr_module) is TangentAggregation and aggr_module.manifold is None:
+        reduce = aggr_module.reduction
+    split = split_first_linear(nn)
+    if reduce is None or split is None or has_hooks(aggr_module):
+        return None
+    rest: list[Any] = list(nn)[1:] if isinstance(nn, torch.nn.Sequential) else []
+    norm = None
+    if rest and type(rest[0]) in NORMS:
+        norm = _batch_norm(rest.pop(0), num_edges)
+        if norm is None:
+            return None
+    activation = rest.pop(0) if rest else torch.nn.Identity()
+    fits = type(activation) in MONOTONE and not has_hooks(activation) and not rest
+    if not fits or (reduce in ("mean", "sum") and _slope(activation) is None):
+        return None
+    if reduce in ("max", "min") and not _rises(activation):
+        return None
+    return FusedEdges(norm, activation, reduce)
+
+
+def _batch_norm(norm: Any, num_edges: int) -> torch.nn.BatchNorm1d | None:
+    """The :class:`torch.nn.BatchNorm1d` itself, if it may be fused."""
+    inner = getattr(norm, "module", norm)
+    if has_hooks(norm) or has_hooks(inner) or type(inner) is not torch.nn.BatchNorm1d:
+        return None
+    if _learns(inner) and num_edges < 2:
+        return None  # PyTorch says what is wrong with that
+    return inner
+
+
+def _learns(norm: torch.nn.BatchNorm1d) -> bool:
+    """Whether the statistics of the batch are used."""
+    return norm.training or norm.running_mean is None
+
+
+@torch.no_grad()
+def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
+    """Move the running statistics as :class:`torch.nn.BatchNorm1d` does."""
+    if not norm.training or norm.running_mean is None or norm.running_var is None:
+        return
+    momentum: Any = norm.momentum
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if momentum is None:
+            momentum = 1.0 / norm.num_batches_tracked.double()
+    norm.running_mean.copy_(norm.running_mean + momentum * (mean - norm.running_mean))
+    norm.running_var.copy_(norm.running_var + momentum * (variance - norm.running_var))
+
+
+def _slope(activation: torch.nn.Module) -> float | None:
+    """The activation's slope below zero, where it is the identity above."""
+    if isinstance(activation, torch.nn.LeakyReLU):
+        return float(activation.negative_slope)
+    return {torch.nn.Identity: 1.0, torch.nn.ReLU: 0.0}.get(type(activation))
+
+
+def _rises(activation: Any) -> bool:
+    """Whether the parameters of an activation leave it monotone."""
+    if isinstance(activation, torch.nn.LeakyReLU):
+        return activation.negative_slope >= 0
+    if isinstance(activation, (torch.nn.ELU, torch.nn.CELU)):
+        return activation.alpha >= 0
+    return True
