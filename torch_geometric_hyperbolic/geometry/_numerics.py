@@ -185,6 +185,13 @@ def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
     return _shorten(v, c, c * dot(v, v) > longest**2, longest)
 
 
+def split_step(c: Curvature) -> Curvature:
+    """Spacing of the leading parts of coordinates: a power of two of about the ball's radius."""
+    if isinstance(c, Tensor):  # c = 0 is the flat limit: any finite radius will do
+        return _SPLIT * (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
+    return _SPLIT * 2.0 ** math.ceil(-0.5 * math.log2(c))
+
+
 def gap(x: Tensor, c: Curvature) -> Tensor:
     r""":math:`g_x = 1 - c\|x\|^2` in float64, ``[..., n] -> [..., 1]``; no lower bound.
 
@@ -195,12 +202,7 @@ def gap(x: Tensor, c: Curvature) -> Tensor:
     if x.dtype != torch.float64:
         x = x.double()
         return 1 - c * dot(x, x)
-    radius: Curvature
-    if isinstance(c, Tensor):  # c = 0 is the flat limit: any finite radius will do
-        radius = (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
-    else:
-        radius = 2.0 ** math.ceil(-0.5 * math.log2(c))
-    step = _SPLIT * radius
+    step = split_step(c)
     head = (x.detach() / step).round() * step
     return (1 - c * dot(head, head)) - c * dot(x - head, x + head)
 

@@ -8,12 +8,15 @@ from torch_geometric_hyperbolic.kernels.edge_values import edge_values
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
+from torch_geometric_hyperbolic.kernels.radial import chart, exp0
 
 __all__ = [
+    "chart",
     "edge_coefficients",
     "edge_max",
     "edge_sum",
     "edge_values",
+    "exp0",
     "frechet_mean",
     "fused_engine",
     "group_edges",

@@ -21,12 +21,18 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     Sums may be reordered to fill vector registers; NaN and infinity keep their meaning.
     """
-    dispatcher = numba.njit(
-        cache=True,
-        nogil=True,
-        error_model="numpy",
-        fastmath={"contract", "nsz", "reassoc"},
-    )(function)
+    return _compile(function, fastmath={"contract", "nsz", "reassoc"})
+
+
+def compiled_in_order(function: Callable[..., Any]) -> Any:
+    """As :func:`compiled`, but every operation of the function itself stays where it is written."""
+    return _compile(function, fastmath=False)
+
+
+def _compile(function: Callable[..., Any], fastmath: Any) -> Any:
+    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(
+        function
+    )
     _drop_stale(dispatcher.stats.cache_path)
     return dispatcher
 

@@ -1,35 +1,80 @@
-r"""The scalar functions of a pair of points, compiled: see :mod:`geometry._numerics`."""
+r"""The scalar functions of :mod:`geometry._numerics`, each with its derivative, compiled.
+
+Below a small argument they are their Taylor polynomials; the first omitted term is under 1e-16.
+"""
 
 import math
+
+import torch
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
-_SERIES = num._ASINHC_SERIES
-_DERIVATIVE = tuple(
-    power * coefficient
-    for power, coefficient in zip(range(len(_SERIES) - 1, 0, -1), _SERIES[:-1], strict=True)
-)
-_BELOW = num.SERIES_BELOW[num.torch.float64]
+BELOW = num.SERIES_BELOW[torch.float64]
+
+ASINHC = num._ASINHC_SERIES
+ATANHC = (1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0)
+SINHC = (1 / 362880, 1 / 5040, 1 / 120, 1 / 6, 1.0)
+TANHC = (-1382 / 155925, 62 / 2835, -17 / 315, 2 / 15, -1 / 3, 1.0)
+
+
+@compiled
+def _series(coefficients, s):
+    """A polynomial, the highest coefficient first, and its derivative."""
+    value, slope = 0.0, 0.0
+    for coefficient in coefficients:
+        slope = slope * s + value
+        value = value * s + coefficient
+    return value, slope
+
+
+@compiled
+def asinhc(s, root):
+    r""":math:`\operatorname{asinh}(\sqrt s) / \sqrt s`, given :math:`\sqrt{1 + s}`."""
+    if s < BELOW:
+        return _series(ASINHC, s)
+    t = math.sqrt(s)
+    value = math.log(t + root) / t
+    return value, (1 / root - value) / (2 * s)
+
+
+@compiled
+def atanhc(s, gap):
+    r""":math:`\operatorname{artanh}(\sqrt s) / \sqrt s`, given :math:`1 - s`."""
+    if s < BELOW:
+        return _series(ATANHC, s)
+    t = math.sqrt(s)
+    value = math.log((1 + t) / math.sqrt(gap)) / t
+    return value, (1 / gap - value) / (2 * s)
+
+
+@compiled
+def sinhc(s):
+    r""":math:`\sinh(\sqrt s) / \sqrt s`."""
+    if s < BELOW:
+        return _series(SINHC, s)
+    t = math.sqrt(s)
+    value = math.sinh(t) / t
+    return value, (math.cosh(t) - value) / (2 * s)
+
+
+@compiled
+def tanhc(s):
+    r""":math:`\tanh(\sqrt s) / \sqrt s`."""
+    if s < BELOW:
+        return _series(TANHC, s)
+    t = math.sqrt(s)
+    value = math.tanh(t) / t
+    return value, (1 / math.cosh(t) ** 2 - value) / (2 * s)
 
 
 @compiled
 def rel_factor(q):
-    r""":math:`a(q) = \operatorname{asinh}(\sqrt q) / \sqrt{q (1 + q)}` and its derivative.
-
-    With :math:`h(q) = \operatorname{asinh}(\sqrt q) / \sqrt q` and :math:`w = \sqrt{1 + q}`:
-    :math:`a = h / w`, :math:`h' = (1 / w - h) / 2q`, :math:`a' = h' / w - a / 2 w^2`.
+    r""":math:`a(q) = \operatorname{asinh}(\sqrt q) / \sqrt{q (1 + q)}`:
+    with :math:`h` for asinhc and :math:`w = \sqrt{1 + q}`, :math:`a = h / w` and
+    :math:`a' = h' / w - a / 2 w^2`.
     """
     w = math.sqrt(1 + q)
-    if q < _BELOW:
-        h, slope = 0.0, 0.0
-        for coefficient in _SERIES:
-            h = h * q + coefficient
-        for coefficient in _DERIVATIVE:
-            slope = slope * q + coefficient
-    else:
-        root = math.sqrt(q)
-        h = math.log(root + w) / root
-        slope = (1 / w - h) / (2 * q)
+    h, d_h = asinhc(q, w)
     a = h / w
-    return a, slope / w - a / (2 * w * w)
+    return a, d_h / w - a / (2 * w * w)

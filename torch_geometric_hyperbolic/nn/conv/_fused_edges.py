@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 from torch_geometric.nn import aggr
 
 from torch_geometric_hyperbolic.geometry._numerics import working_dtype
-from torch_geometric_hyperbolic.kernels import edge_coefficients, edge_max, edge_sum
+from torch_geometric_hyperbolic.kernels import chart, edge_coefficients, edge_max, edge_sum
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
 from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
@@ -70,16 +70,17 @@ def edge_terms(
     to_absolute, to_relative = first.weight.chunk(2, dim=1)
     dtype = working_dtype(target)
     source, target = source.to(dtype), target.to(dtype)
-    points_i, gap_i = points_j, gap_j = manifold.to_ball(target)
+    points_i, gap_i, log = chart(target, manifold)
+    points_j, gap_j = points_i, gap_i
     relative_i = relative_j = linear(points_i.double(), to_relative.double())
     if source is not target:
-        points_j, gap_j = manifold.to_ball(source)
+        points_j, gap_j, _ = chart(source, manifold)
         relative_j = linear(points_j.double(), to_relative.double())
     c = torch.as_tensor(manifold.c, dtype=torch.float64, device=target.device)
     alpha, beta = edge_coefficients(
         points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
     )
-    absolute = linear(manifold.log0(target), to_absolute, first.bias).to(dtype)
+    absolute = linear(log, to_absolute, first.bias).to(dtype)
     return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
 
 

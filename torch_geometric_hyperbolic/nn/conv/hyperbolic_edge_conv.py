@@ -17,7 +17,7 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
-from torch_geometric_hyperbolic.kernels import edge_values, fused_engine
+from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
@@ -147,7 +147,7 @@ class HyperbolicEdgeConv(MessagePassing):
         terms = edge_terms(split.linear, source, target, rowptr, col, self.manifold)
         fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
-            return self.manifold.exp0(fused(terms))
+            return exp0(fused(terms), self.manifold)
         messages = split.rest(edge_values(*terms))
         if acts_on_points(self.aggr_module):
             messages = self.manifold.exp0(messages)

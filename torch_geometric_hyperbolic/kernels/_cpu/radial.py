@@ -1,0 +1,189 @@
+r"""Maps along rays: every row is multiplied by a function of :math:`s = c\|x\|^2`.
+
+With :math:`y = \varphi(s)\,x` the gradient of :math:`x` is
+:math:`\varphi\,\bar y + 2 c\,\varphi'(s)\,\langle\bar y, x\rangle\,x`, and that of ``c`` is
+:math:`\varphi'(s)\,\|x\|^2\,\langle\bar y, x\rangle`. A row that is too long is first given the
+longest length :math:`L / \sqrt c`, along which nothing changes: :math:`\varphi = L / \sqrt s`,
+:math:`\varphi' = -\varphi / 2s`.
+"""
+
+import math
+
+import numpy as np
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
+from torch_geometric_hyperbolic.kernels._cpu.scalars import asinhc, atanhc, sinhc, tanhc
+
+MAX_LENGTH, MAX_SPACE = num.MAX_LENGTH, num.MAX_SPACE
+
+
+@compiled
+def _dot(x, y):
+    total = 0.0
+    for k in range(len(x)):
+        total += np.float64(x[k]) * np.float64(y[k])
+    return total
+
+
+@compiled
+def _split_squares(x, step):
+    leading, rest = 0.0, 0.0
+    for k in range(len(x)):
+        value = np.float64(x[k])
+        head = np.rint(value / step) * step
+        leading += head * head
+        rest += (value - head) * (value + head)
+    return leading, rest
+
+
+@compiled_in_order
+def _gap(x, c, step):
+    """See :func:`geometry._numerics.gap`."""
+    leading, rest = _split_squares(x, step)
+    return (1 - c * leading) - c * rest
+
+
+@compiled
+def _shrink(x, c, length):
+    """What makes a row as long as ``length``; its square may overflow."""
+    largest = 0.0
+    for k in range(len(x)):
+        largest = max(largest, abs(np.float64(x[k])))
+    total = 0.0
+    for k in range(len(x)):
+        total += (x[k] / largest) ** 2
+    return length / math.sqrt(c * total) / largest
+
+
+@compiled
+def _ball_row(x, c, step, smallest, row):
+    """Writes the projected row; returns what it was shortened by (1 if not at all) and its gap."""
+    shrink = 1.0
+    gap = _gap(x, c, step)
+    if not gap >= smallest:
+        shrink = _shrink(x, c, math.sqrt(1 - 2 * smallest))
+    for k in range(len(x)):
+        row[k] = x[k] * shrink
+    return shrink, gap if shrink == 1 else _gap(row, c, step)
+
+
+@compiled
+def _hyperboloid_row(x, c, row):
+    """Writes the row, no longer than the longest; returns what it was shortened by and s."""
+    shrink, s = 1.0, c * _dot(x, x)
+    if not s <= MAX_SPACE**2:
+        shrink, s = _shrink(x, c, MAX_SPACE), MAX_SPACE**2
+    for k in range(len(x)):
+        row[k] = x[k] * shrink
+    return shrink, s
+
+
+@compiled
+def _chart_row(x, c, step, smallest, hyperboloid, row):
+    r"""Writes the row, shortened if it is too long, and returns by how much; then the factor of the
+    point, the gap, and the factor of log0, each with its derivative by :math:`s`.
+    """
+    if hyperboloid:
+        shrink, s = _hyperboloid_row(x, c, row)
+        root = math.sqrt(1 + s)
+        w = 1 + root
+        d_gap = -1 / (w * w * root)
+        point, d_point, gap = 1 / w, d_gap / 2, 2 / w
+        log, d_log = asinhc(s, root)
+    else:
+        shrink, gap = _ball_row(x, c, step, smallest, row)
+        s = 1 - gap
+        point, d_point, d_gap = 1.0, 0.0, -1.0
+        log, d_log = atanhc(s, gap)
+    if shrink != 1:
+        d_point, d_gap, d_log = -0.5 * point / s, 0.0, -0.5 * log / s
+    return shrink, point, d_point, gap, d_gap, log, d_log
+
+
+@compiled
+def chart(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
+    """Points of the ball, their gaps, and log0, of rows ``start`` to ``stop``."""
+    first = 1 if hyperboloid else 0
+    row = np.empty(x.shape[1] - first, x.dtype)
+    for i in range(start, stop):
+        _, by, _, g, _, by_log, _ = _chart_row(x[i, first:], c, step, smallest, hyperboloid, row)
+        gap[i, 0] = g
+        for k in range(len(row)):
+            point[i, k] = row[k] * by
+            log[i, k] = row[k] * by_log
+
+
+@compiled
+def chart_gradients(
+    start, stop, x, c, step, smallest, hyperboloid, grad_point, grad_gap, grad_log, d_x, d_c
+):
+    """Gradients of :func:`chart`, that of ``c`` row by row."""
+    first = 1 if hyperboloid else 0
+    row = np.empty(x.shape[1] - first, x.dtype)
+    for i in range(start, stop):
+        shrink, by, d_by, _, d_gap, by_log, d_by_log = _chart_row(
+            x[i, first:], c, step, smallest, hyperboloid, row
+        )
+        of_s = d_by * _dot(grad_point[i], row) + d_by_log * _dot(grad_log[i], row)
+        of_s += d_gap * grad_gap[i, 0]
+        d_c[i] = of_s * _dot(row, row)
+        d_x[i, 0] = 0
+        for k in range(len(row)):
+            across = by * grad_point[i, k] + by_log * grad_log[i, k]
+            d_x[i, first + k] = shrink * (across + 2 * c * of_s * row[k])
+
+
+@compiled
+def _exp_row(v, c, step, smallest, hyperboloid, row):
+    r"""Writes the point's row (its space part); returns what ``v`` was shortened by, the factor of
+    the shortened ``v`` and its derivative by :math:`s`, and :math:`s`.
+    """
+    shrink, s = 1.0, c * _dot(v, v)
+    if not s <= MAX_LENGTH**2:
+        shrink, s = _shrink(v, c, MAX_LENGTH), MAX_LENGTH**2
+    by, d_by = sinhc(s) if hyperboloid else tanhc(s)
+    for k in range(len(v)):
+        row[k] = v[k] * shrink * by
+    if not hyperboloid and not _gap(row, c, step) >= smallest:
+        by = math.sqrt((1 - 2 * smallest) / s)
+        for k in range(len(v)):
+            row[k] = v[k] * shrink * by
+        d_by = -0.5 * by / s
+    if shrink != 1:
+        d_by = -0.5 * by / s
+    return shrink, by, d_by
+
+
+@compiled
+def exp0(start, stop, v, c, step, smallest, hyperboloid, x):
+    """Points of rows ``start`` to ``stop``."""
+    first = 1 if hyperboloid else 0
+    row = np.empty(v.shape[1])
+    for i in range(start, stop):
+        shrink, by, _ = _exp_row(v[i], c, step, smallest, hyperboloid, x[i, first:])
+        if hyperboloid:
+            for k in range(len(row)):
+                row[k] = v[i, k] * shrink * by
+            x[i, 0] = math.sqrt(1 / c + _dot(row, row))
+
+
+@compiled
+def exp0_gradients(start, stop, v, c, step, smallest, hyperboloid, grad, d_v, d_c):
+    """Gradients of :func:`exp0`, that of ``c`` row by row."""
+    first = 1 if hyperboloid else 0
+    row, back = np.empty(v.shape[1], v.dtype), np.empty(v.shape[1])
+    for i in range(start, stop):
+        shrink, by, d_by = _exp_row(v[i], c, step, smallest, hyperboloid, row)
+        by_time = 0.0
+        d_c[i] = 0
+        if hyperboloid:  # the time is sqrt(1 / c + |space|^2)
+            time = math.sqrt(1 / c + _dot(row, row))
+            by_time = grad[i, 0] / time
+            d_c[i] = -0.5 * by_time / (c * c)
+        for k in range(len(row)):
+            back[k] = grad[i, first + k] + by_time * row[k]
+        of_s = d_by * _dot(back, v[i]) * shrink
+        d_c[i] += of_s * _dot(v[i], v[i]) * shrink * shrink
+        for k in range(len(row)):
+            d_v[i, k] = shrink * (by * back[k] + 2 * c * of_s * shrink * v[i, k])

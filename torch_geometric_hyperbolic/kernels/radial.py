@@ -1,0 +1,147 @@
+r"""The maps along rays that every layer begins and ends with, in one pass over the points."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import radial
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
+    """``(*manifold.to_ball(x), manifold.log0(x))``, equal up to rounding.
+
+    Args:
+        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``, float32 or float64.
+        manifold (Manifold): their space.
+
+    Returns:
+        Points of the ball ``[N, channels]`` (float64 for the hyperboloid), their gaps ``[N, 1]``
+        in float64, and tangent vectors at the origin ``[N, channels]``. :math:`O(N F)`; once
+        differentiable where fused.
+
+    Example:
+        >>> chart(torch.tensor([[0.5]]), PoincareBall())
+        (tensor([[0.5000]]), tensor([[0.7500]], dtype=torch.float64), tensor([[0.5493]]))
+    """
+    if not _fuses(x, manifold):
+        return (*manifold.to_ball(x), manifold.log0(x))
+    return _chart(x, _curvature(manifold), manifold.ambient_dim(1) == 2)
+
+
+def exp0(v: Tensor, manifold: Manifold) -> Tensor:
+    """``manifold.exp0(v)``, equal up to rounding.
+
+    Args:
+        v (torch.Tensor): tangent vectors at the origin, ``[N, channels]``.
+        manifold (Manifold): the space.
+
+    Returns:
+        Points on ``manifold``, ``[N, ambient_dim]``. :math:`O(N F)`; once differentiable where
+        fused.
+
+    Example:
+        >>> exp0(torch.tensor([[0.5493]]), PoincareBall())
+        tensor([[0.5000]])
+    """
+    if not _fuses(v, manifold):
+        return manifold.exp0(v)
+    return _exp0(v, _curvature(manifold), manifold.ambient_dim(1) == 2)
+
+
+def _fuses(x: Tensor, manifold: Manifold) -> bool:
+    known = type(manifold) in (PoincareBall, Lorentz)
+    return known and x.dim() == 2 and x.dtype in num.MIN_GAP and fused_engine(x) == "numba"
+
+
+def _curvature(manifold: Manifold) -> Tensor:
+    return torch.as_tensor(manifold.c, dtype=torch.float64)
+
+
+@torch.library.custom_op("tgh::chart", mutates_args=(), device_types="cpu")
+def _chart(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
+    outputs = _chart_outputs(x, c, hyperboloid)
+    parallel(radial.chart, len(x), x, *_constants(x, c), hyperboloid, *outputs)
+    return outputs
+
+
+@_chart.register_fake
+def _chart_outputs(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
+    size = (x.size(0), x.size(1) - hyperboloid)
+    point = x.new_empty(size, dtype=torch.float64 if hyperboloid else x.dtype)
+    return point, x.new_empty(x.size(0), 1, dtype=torch.float64), x.new_empty(size)
+
+
+@torch.library.custom_op("tgh::chart_backward", mutates_args=(), device_types="cpu")
+def _chart_backward(
+    x: Tensor, c: Tensor, hyperboloid: bool, grad_point: Tensor, grad_gap: Tensor, grad_log: Tensor
+) -> tuple[Tensor, Tensor]:
+    d_x, d_c = _like(x), torch.empty(len(x), dtype=torch.float64)
+    grads = (grad_point, grad_gap, grad_log)
+    parallel(radial.chart_gradients, len(x), x, *_constants(x, c), hyperboloid, *grads, d_x, d_c)
+    return d_x, d_c.sum()
+
+
+@_chart_backward.register_fake
+def _(x, c, hyperboloid, grad_point, grad_gap, grad_log):  # type: ignore[no-untyped-def]
+    return _like(x), torch.empty_like(c)
+
+
+@torch.library.custom_op("tgh::exp0", mutates_args=(), device_types="cpu")
+def _exp0(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
+    x = _exp0_output(v, c, hyperboloid)
+    parallel(radial.exp0, len(v), v, *_constants(v, c), hyperboloid, x)
+    return x
+
+
+@_exp0.register_fake
+def _exp0_output(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
+    return v.new_empty(v.size(0), v.size(1) + hyperboloid)
+
+
+@torch.library.custom_op("tgh::exp0_backward", mutates_args=(), device_types="cpu")
+def _exp0_backward(
+    v: Tensor, c: Tensor, hyperboloid: bool, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    d_v, d_c = _like(v), torch.empty(len(v), dtype=torch.float64)
+    parallel(radial.exp0_gradients, len(v), v, *_constants(v, c), hyperboloid, grad, d_v, d_c)
+    return d_v, d_c.sum()
+
+
+@_exp0_backward.register_fake
+def _(v, c, hyperboloid, grad):  # type: ignore[no-untyped-def]
+    return _like(v), torch.empty_like(c)
+
+
+def _like(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _constants(x: Tensor, c: Tensor) -> tuple[float, float, float]:
+    """The curvature, the step at which squares are split, and the smallest gap of the dtype."""
+    return c.item(), float(num.split_step(c.item())), num.MIN_GAP[x.dtype]
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    x, c, ctx.hyperboloid = inputs
+    ctx.save_for_backward(x, c)
+
+
+def _backward_chart(ctx, *grads):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("chart")
+    return (*_chart_backward(*ctx.saved_tensors, ctx.hyperboloid, *grads), None)
+
+
+def _backward_exp0(ctx, grad):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("exp0")
+    return (*_exp0_backward(*ctx.saved_tensors, ctx.hyperboloid, grad), None)
+
+
+_chart.register_autograd(_backward_chart, setup_context=_setup_context)
+_exp0.register_autograd(_backward_exp0, setup_context=_setup_context)
