@@ -8,7 +8,7 @@ from torch_geometric_hyperbolic.kernels.edge_values import edge_values
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
-from torch_geometric_hyperbolic.kernels.radial import chart, exp0
+from torch_geometric_hyperbolic.kernels.radial import chart, exp0, log0
 
 __all__ = [
     "chart",
@@ -21,5 +21,6 @@ __all__ = [
     "fused_engine",
     "group_edges",
     "knn_table",
+    "log0",
     "set_fused",
 ]

@@ -55,6 +55,24 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
     return _exp0(v, _curvature(manifold), manifold.ambient_dim(1) == 2)
 
 
+def log0(x: Tensor, manifold: Manifold) -> Tensor:
+    """``manifold.log0(x)``, equal up to rounding.
+
+    Args:
+        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
+        manifold (Manifold): their space.
+
+    Returns:
+        Tangent vectors at the origin, ``[N, channels]``. :math:`O(N F)`; once differentiable where
+        fused.
+
+    Example:
+        >>> log0(torch.tensor([[0.5]]), PoincareBall())
+        tensor([[0.5493]])
+    """
+    return chart(x, manifold)[2] if _fuses(x, manifold) else manifold.log0(x)
+
+
 def _fuses(x: Tensor, manifold: Manifold) -> bool:
     known = type(manifold) in (PoincareBall, Lorentz)
     return known and x.dim() == 2 and x.dtype in num.MIN_GAP and fused_engine(x) == "numba"

@@ -9,6 +9,10 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
+from torch_geometric_hyperbolic.kernels import fused_engine
+from torch_geometric_hyperbolic.kernels.move import move
+from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
+from torch_geometric_hyperbolic.kernels.to_ball import to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
 from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair
@@ -116,13 +120,11 @@ class HConv2d(torch.nn.Module):
         x = x.movedim(1, -1)  # [B, H, W, ambient]
         if not self.pivot:
             return self.manifold.exp0(self._absolute(x)).movedim(-1, 1)
-        x, inside = self._pad(x)
-        row, col = ((size - 1) // 2 for size in self.kernel_size)
-        pivot = self._windows(x)[..., row, col, :]  # [B, H', W', ambient]
-        v = self._relative(x, inside, row, col)
-        return self.manifold.move(base_point(pivot, self.lin_pivot, self.manifold), v).movedim(
-            -1, 1
-        )
+        x = x.contiguous()
+        full = x.dtype in (torch.float32, torch.float64)
+        v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
+        base = base_point(self._pivots(x), self.lin_pivot, self.manifold)
+        return move(self.manifold, base, v).movedim(-1, 1)
 
     def _absolute(self, x: Tensor) -> Tensor:
         """The ordinary convolution of log0, ``[B, H', W', out_channels]``."""
@@ -131,29 +133,65 @@ class HConv2d(torch.nn.Module):
             log, self.weight, self.bias, self.stride, self.padding, self.dilation
         ).movedim(1, -1)
 
-    def _relative(self, x: Tensor, inside: Tensor, row: int, col: int) -> Tensor:
+    def _relative(self, x: Tensor) -> Tensor:
         """The convolution of the windows seen from their pivots, ``[B, H', W', out_channels]``."""
-        p, s = (self._windows(values) for values in self.manifold.chart(x))
+        inside = self._windows(self._pad(torch.ones_like(x[:1, ..., :1], dtype=torch.bool)))
+        p, s = (self._windows(values) for values in self.manifold.chart(self._pad(x)))
+        row, col = self._centre()
         p_i, s_i = p[..., row, None, col, None, :], s[..., row, None, col, None, :]
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p, s)
         relative = alpha * (p - p_i) - beta * p_i  # [B, H', W', kh, kw, in_channels]
-        relative = torch.where(self._windows(inside), relative, 0.0).to(x.dtype)
-        weight = self.weight.movedim(1, -1).flatten(1)  # [out_channels, kh * kw * in_channels]
-        return torch.nn.functional.linear(relative.flatten(-3), weight, self.bias)
+        relative = torch.where(inside, relative, 0.0).to(x.dtype)
+        return torch.nn.functional.linear(relative.flatten(-3), self._matrix(), self.bias)
 
-    def _pad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image with origins around it, and where it is not padding, ``[1, H, W, 1]``."""
+    def _fused(self, x: Tensor) -> Tensor:
+        """The same without the relative vectors in memory."""
+        points, gap = to_ball(self.manifold, x)
+        height, width = x.shape[1:3]
+        pixels = torch.arange(height * width, dtype=torch.int32).view(1, height, width, 1)
+        table = self._windows(self._pad(pixels, -1))
+        row, col = self._centre()
+        v = relative_windows(
+            points.flatten(1, 2),
+            gap.flatten(1, 2),
+            torch.as_tensor(self.manifold.c, dtype=torch.float64),
+            self._matrix(),
+            table.flatten(3).flatten(0, 2),
+            row * self.kernel_size[1] + col,
+            self.manifold.rel_unit,
+        ).unflatten(1, table.shape[1:3])
+        return v if self.bias is None else v + self.bias
+
+    def _matrix(self) -> Tensor:
+        return self.weight.movedim(1, -1).flatten(1)  # [out_channels, kh * kw * in_channels]
+
+    def _pad(self, image: Tensor, value: float = 0) -> Tensor:
+        """An image ``[B, H, W, n]`` with padding around it.
+
+        Zeros are the origin: every verb ignores a time that does not fit its space part.
+        """
         top, left = self.padding
-        pad = (0, 0, left, left, top, top)
-        inside = torch.ones_like(x[:1, ..., :1], dtype=torch.bool)
-        padded = self.manifold.projx(torch.nn.functional.pad(x, pad))
-        return padded, torch.nn.functional.pad(inside, pad)
+        return torch.nn.functional.pad(image, (0, 0, left, left, top, top), value=value)
 
     def _windows(self, image: Tensor) -> Tensor:
-        """A view of all windows of an image ``[B, H, W, n]``: ``[B, H', W', kh, kw, n]``."""
+        """A view of all windows of a padded image: ``[B, H', W', kh, kw, n]``."""
         rows, cols = self._spans()
         windows = image.unfold(1, rows, self.stride[0]).unfold(2, cols, self.stride[1])
         return windows[..., :: self.dilation[0], :: self.dilation[1]].movedim(3, -1)
+
+    def _pivots(self, x: Tensor) -> Tensor:
+        """The pixel at the centre of each window, ``[B, H', W', ambient]``."""
+        pad = [0, 0]
+        for axis in (1, 0):
+            before = self.dilation[axis] * self._centre()[axis]
+            after = self._spans()[axis] - 1 - before
+            pad += [self.padding[axis] - before, self.padding[axis] - after]
+        pivots = torch.nn.functional.pad(x, pad) if any(pad) else x
+        return pivots[:, :: self.stride[0], :: self.stride[1]]
+
+    def _centre(self) -> tuple[int, int]:
+        height, width = self.kernel_size
+        return (height - 1) // 2, (width - 1) // 2
 
     def _spans(self) -> list[int]:
         return [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]

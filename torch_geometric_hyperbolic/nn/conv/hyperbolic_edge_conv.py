@@ -29,7 +29,7 @@ from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 SEGMENTED = ("max", "min", "mean", "sum", "add")
 
 #: Hooks of message passing that a subclass may change, and the steps that may be watched.
-HOOKS = ("propagate", "message", "aggregate", "update", "edge_update")
+HOOKS = ("message", "aggregate", "update", "edge_update")
 WATCHED = ("propagate", "message", "aggregate")
 
 

@@ -9,6 +9,7 @@ from torch_geometric.nn.aggr import MultiAggregation
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv
@@ -100,7 +101,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     def points(self, pos: Tensor, batch: OptTensor = None) -> list[Tensor]:
         """The points on the manifold: of the input, and after each edge convolution."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
-        points = [self.manifold.exp0(pos)]
+        points = [exp0(pos, self.manifold)]
         for conv in self.convs:
             points.append(conv(points[-1], batch))
         return points
@@ -109,7 +110,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> Tensor:
         """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``."""
-        features = [self.manifold.log0(x) for x in self.points(pos, batch)[1:]]
+        features = [log0(x, self.manifold) for x in self.points(pos, batch)[1:]]
         embedded = self.embed(torch.cat(features, dim=-1))
         return self.head(self.pool(embedded, batch, dim_size=batch_size))
 

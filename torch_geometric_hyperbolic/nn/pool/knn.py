@@ -6,12 +6,9 @@ from torch import Tensor
 from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
 from torch_geometric_hyperbolic.kernels import knn_table
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
 
-ENGINES = ("auto", "dense", "torch_cluster")
-
-#: torch-cluster's tree wins below this many dimensions (docs: notes/graphs).
-TREE_CHANNELS = 8
+ENGINES = ("auto", "dense", "fused", "torch_cluster")
 
 
 def knn(
@@ -37,10 +34,11 @@ def knn(
         batch_x (torch.Tensor, optional): cloud of each point of ``x``, ``[N]``, sorted.
         batch_y (torch.Tensor, optional): cloud of each point of ``y``, ``[M]``, sorted.
         manifold (Manifold): the space the points live in.
-        engine (str, optional): ``'dense'`` (all distances, blocks of bounded memory,
-            :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean candidates, which
-            are re-ranked exactly; needs torch-cluster), or ``'auto'`` by dimension. Both give the
-            same neighbours. (default: :obj:`'auto'`)
+        engine (str, optional): ``'fused'`` (all distances in compiled loops, memory of one row per
+            query at work; needs numba and the CPU), ``'dense'`` (all distances, blocks of bounded
+            memory; both :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean
+            candidates, which are re-ranked exactly; needs torch-cluster), or ``'auto'`` by
+            dimension and size. All give the same neighbours. (default: :obj:`'auto'`)
 
     Returns:
         ``[2, M * k]``, the query's index in ``y`` above the neighbour's index in ``x``, as
@@ -136,11 +134,11 @@ def _neighbours(
         raise ValueError(f"'engine' must be one of {ENGINES} (got {engine!r})")
     if engine == "torch_cluster" and not WITH_TORCH_CLUSTER:
         raise ValueError("'engine' is 'torch_cluster', but torch-cluster is not installed")
+    if engine == "fused" and not WITH_NUMBA:
+        raise ValueError("'engine' is 'fused', but numba is not installed")
+    if engine == "fused" and x.device.type != "cpu":
+        raise ValueError(f"'engine' is 'fused', which runs on the CPU only (got {x.device})")
     points, gap = manifold.to_ball(x)
-    queries, _ = manifold.to_ball(y)
-    if engine == "auto":
-        low = points.size(1) < TREE_CHANNELS and points.device.type == "cpu"
-        tree = WITH_TORCH_CLUSTER and low
-        engine = "torch_cluster" if tree else "dense"
+    queries = points if y is x else manifold.to_ball(y)[0]
     c = torch.as_tensor(manifold.c, dtype=torch.float64)
     return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine)

@@ -1,0 +1,201 @@
+"""An edge convolution forward and backward: time, peak memory and error, beside its peers.
+
+Checks every contender against float64, then times them interleaved and writes a JSON file:
+
+    python benchmarks/micro/edge_conv.py --out benchmarks/results/micro-edge_conv.json
+
+The network is a linear layer, a batch norm in training mode and a LeakyReLU; maximum over the
+neighbours. `PyG` is torch_geometric.nn.EdgeConv in flat space, `geoopt` its formula
+`logmap0(mobius_add(-x_i, x_j))` in a MessagePassing layer, both with the edge_index that ours get.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from _timing import describe_machine, medians
+
+import geoopt  # noqa: I001  (after _timing, which is imported before torch)
+import torch
+from torch import Tensor
+from torch_geometric.nn import EdgeConv, MessagePassing
+from torch_geometric.nn.inits import reset
+from tqdm import tqdm
+
+from torch_geometric_hyperbolic.kernels import set_fused
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv, knn_graph
+
+#: Clouds, points per cloud, neighbours, channels in and out.
+BASE = (8, 1024, 20, 64)
+SCALING = {
+    "points": [(8, n, 20, 64) for n in (256, 512, 1024, 2048, 4096)],
+    "neighbours": [(8, 1024, k, 64) for k in (8, 12, 20, 30, 40)],
+    "channels": [(8, 1024, 20, channels) for channels in (3, 8, 16, 32, 64, 128)],
+    "corners": [(8, n, k, c) for n in (256, 2048) for k in (8, 40) for c in (3, 128)],
+}
+SPACES = {"Euclidean": Euclidean(), "PoincareBall": PoincareBall(), "Lorentz": Lorentz()}
+NAMES = ["PyG", "geoopt", *SPACES]
+
+
+class GeooptEdgeConv(MessagePassing):
+    """The hyperbolic edge convolution as geoopt's functions spell it."""
+
+    def __init__(self, nn: torch.nn.Module) -> None:
+        super().__init__(aggr="max")
+        self.nn = nn
+        self.ball = geoopt.PoincareBall(c=1.0)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Points of the ball to points of the ball."""
+        return self.ball.expmap0(self.propagate(edge_index, x=x))
+
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
+        """What the network makes of both vectors."""
+        relative = self.ball.logmap0(self.ball.mobius_add(-x_i, x_j))
+        return self.nn(torch.cat([self.ball.logmap0(x_i), relative], dim=-1))
+
+
+def network(channels: int) -> torch.nn.Sequential:
+    """A linear layer, a batch norm, an activation."""
+    return torch.nn.Sequential(
+        torch.nn.Linear(2 * channels, channels, bias=False),
+        torch.nn.BatchNorm1d(channels),
+        torch.nn.LeakyReLU(0.2),
+    )
+
+
+def layer(name: str, channels: int) -> Any:
+    """A contender by its name, with the same weights in every call."""
+    torch.manual_seed(0)
+    if name in SPACES:
+        conv: Any = HyperbolicEdgeConv(network(channels), manifold=SPACES[name])
+    else:
+        conv = {"PyG": EdgeConv, "geoopt": GeooptEdgeConv}[name](network(channels))
+    if name == "geoopt":
+        reset(conv.nn)  # as the others do themselves
+    torch.nn.init.constant_(conv.nn[1].weight, 0.1)  # points stay well within float32's ball
+    return conv
+
+
+def points(name: str, shape: tuple[int, int, int, int], radius: float = 1.0) -> tuple[Any, Tensor]:
+    """Points at distances of about ``radius`` in the contender's space, and their kNN graph."""
+    clouds, num, k, channels = shape
+    torch.manual_seed(1)
+    space: Manifold = SPACES.get(name, PoincareBall() if name == "geoopt" else Euclidean())
+    v = torch.randn(clouds * num, channels) * radius / channels**0.5
+    x = space.exp0(v / 2 if isinstance(space, PoincareBall) else v)
+    batch = torch.arange(clouds).repeat_interleave(num)
+    return x.requires_grad_(), knn_graph(x, k, batch, manifold=space)
+
+
+def step(name: str, shape: tuple[int, int, int, int]) -> Any:
+    """A call of forward and backward, ready to be timed."""
+    conv, (x, edge_index) = layer(name, shape[3]), points(name, shape)
+
+    def run() -> None:
+        conv.zero_grad()
+        x.grad = None
+        conv(x, edge_index).sum().backward()
+
+    return run
+
+
+def errors(name: str, shape: tuple[int, int, int, int], radius: float) -> dict[str, float]:
+    """Largest error of the output and of the gradient by the points, relative to the largest entry,
+    against plain PyTorch in float64.
+    """
+    x, edge_index = points(name, shape, radius)
+    conv = layer(name, shape[3])
+    out, weight = conv(x, edge_index), torch.randn(x.size(0), shape[3])
+    exact_name = {"PyG": "Euclidean", "geoopt": "PoincareBall"}.get(name, name)
+    space = SPACES[exact_name]
+    log = out if name == "PyG" else space.log0(out)
+    (grad,) = torch.autograd.grad((log * weight).sum(), x)
+    set_fused(False)
+    wide = x.detach().double().requires_grad_()
+    exact = space.log0(layer(exact_name, shape[3]).double()(wide, edge_index))
+    (exact_grad,) = torch.autograd.grad((exact * weight).sum(), wide)
+    set_fused(True)
+    return {
+        key: float(f"{((found.double() - truth).abs().max() / truth.abs().max()).item():.1e}")
+        for key, found, truth in (("output", log, exact), ("gradient", grad, exact_grad))
+    }
+
+
+def peak_memory(name: str, shape: tuple[int, int, int, int]) -> float:
+    """Megabytes that one call adds at its peak, in a process of its own."""
+    command = [sys.executable, __file__, "--memory", name, *map(str, shape)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(result.stdout)
+
+
+def print_memory(name: str, shape: tuple[int, int, int, int]) -> None:
+    """What :func:`peak_memory` runs."""
+    step(name, (1, 64, 8, shape[3]))()  # compiled before anything is measured
+    run = step(name, shape)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = pages * resource.getpagesize() / 1024
+    run()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def row(shape: tuple[int, int, int, int], names: list[str], repeats: int) -> dict[str, Any]:
+    """Times of one shape."""
+    times = medians({name: step(name, shape) for name in names}, repeats)
+    keys = ("clouds", "points", "neighbours", "channels")
+    return dict(zip(keys, shape, strict=True)) | {"ms": times}
+
+
+def main() -> None:
+    """Runs all and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
+    parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
+    parser.add_argument("--memory", nargs=5, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.memory:
+        name, *shape = args.memory
+        print_memory(name, tuple(map(int, shape)))
+        return
+    if args.out is None:
+        parser.error("--out is needed")
+    small = (1, 256, 20, 64)
+    record: dict[str, Any] = describe_machine()
+    record["errors"] = {
+        f"radius {radius}": {name: errors(name, small, radius) for name in NAMES}
+        for radius in (1, 4, 8)
+    }
+    assert record["errors"]["radius 1"]["PoincareBall"]["output"] < 1e-5
+    record["base"] = row(BASE, NAMES, args.repeats)
+    record["base"]["MB"] = {name: peak_memory(name, BASE) for name in NAMES}
+    record["scaling"] = {
+        axis: [row(shape, ["PyG", *SPACES], args.repeats) for shape in tqdm(shapes, desc=axis)]
+        for axis, shapes in SCALING.items()
+    }
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    print_table(record)
+
+
+def print_table(record: dict[str, Any]) -> None:
+    """Times, and how many times faster than PyG each contender is."""
+    print(f"{'shape':28}" + "".join(f"{name:>22}" for name in NAMES))
+    rows = [record["base"], *(row for rows in record["scaling"].values() for row in rows)]
+    for entry in rows:
+        shape = "{clouds} x {points}, k={neighbours}, C={channels}".format(**entry)
+        cells = (
+            f"{ms:9.1f} ms ({entry['ms']['PyG'] / ms:5.1f}x)" if ms else ""
+            for ms in map(entry["ms"].get, NAMES)
+        )
+        print(f"{shape:28}" + "".join(f"{cell:>22}" for cell in cells))
+    print("MB".ljust(28) + "".join(f"{record['base']['MB'][name]:22.0f}" for name in NAMES))
+
+
+if __name__ == "__main__":
+    main()

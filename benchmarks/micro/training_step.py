@@ -1,0 +1,93 @@
+"""A whole training step of the classifier: graphs, forward, backward, optimiser; beside its peer.
+
+Writes medians of interleaved steps to a JSON file:
+
+    python benchmarks/micro/training_step.py --out benchmarks/results/micro-training_step.json
+
+The peer is a Euclidean DGCNN of the same widths from PyG's EdgeConv and torch-cluster's graphs.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _timing import describe_machine, medians
+
+import torch  # noqa: I001  (after _timing, which is imported before torch)
+from torch import Tensor
+from torch_cluster import knn_graph
+from torch_geometric.nn import EdgeConv
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+
+CLOUDS, POINTS, K = 16, 1024, 20
+
+
+class EuclideanDGCNN(torch.nn.Module):
+    """The network of :class:`HyperbolicDGCNN` on PyG's and torch-cluster's parts alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        twin = HyperbolicDGCNN(manifold=Euclidean(), k=K)
+        self.convs = torch.nn.ModuleList(EdgeConv(conv.nn) for conv in twin.convs)
+        self.embed, self.pool, self.head = twin.embed, twin.pool, twin.head
+
+    def forward(self, pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+        """Logits of each cloud."""
+        x, features = pos, []
+        for conv in self.convs:
+            x = conv(x, knn_graph(x, K, batch, loop=True))
+            features.append(x)
+        embedded = self.embed(torch.cat(features, dim=-1))
+        return self.head(self.pool(embedded, batch, dim_size=batch_size))
+
+
+def step(model: torch.nn.Module) -> Callable[[], None]:
+    """A training step on random points of the sphere, ready to be timed."""
+    optimizer = torch.optim.AdamW(model.parameters())
+    pos = torch.nn.functional.normalize(torch.randn(CLOUDS * POINTS, 3), dim=1)
+    batch = torch.arange(CLOUDS).repeat_interleave(POINTS)
+    label = torch.randint(0, 40, (CLOUDS,))
+
+    def run() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(pos, batch, CLOUDS), label).backward()
+        optimizer.step()
+
+    return run
+
+
+def main() -> None:
+    """Runs all and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each (default: 5)")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    spaces = {
+        "Euclidean": Euclidean(),
+        "PoincareBall": PoincareBall(),
+        "PoincareBall, learnable": PoincareBall(learnable=True),
+        "Lorentz": Lorentz(),
+    }
+    models: dict[str, torch.nn.Module] = {"PyG": EuclideanDGCNN()}
+    models |= {name: HyperbolicDGCNN(manifold=space, k=K) for name, space in spaces.items()}
+    record: dict[str, Any] = describe_machine() | {
+        "clouds": CLOUDS,
+        "points": POINTS,
+        "neighbours": K,
+        "parameters": {name: sum(p.numel() for p in m.parameters()) for name, m in models.items()},
+    }
+    record["ms"] = medians({name: step(m) for name, m in models.items()}, args.repeats)
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    for name, ms in record["ms"].items():
+        print(f"{name:24}{ms:10.1f} ms {record['ms']['PyG'] / ms:8.1f}x")
+
+
+if __name__ == "__main__":
+    main()
