@@ -19,7 +19,9 @@ from typing import Any
 
 from _timing import describe_machine, medians
 
-import geoopt  # noqa: I001  (after _timing, which is imported before torch)
+# isort: split
+
+import geoopt
 import torch
 from torch import Tensor
 from torch_geometric.nn import EdgeConv, MessagePassing

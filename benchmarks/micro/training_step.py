@@ -15,7 +15,9 @@ from typing import Any
 
 from _timing import describe_machine, medians
 
-import torch  # noqa: I001  (after _timing, which is imported before torch)
+# isort: split
+
+import torch
 from torch import Tensor
 from torch_cluster import knn_graph
 from torch_geometric.nn import EdgeConv

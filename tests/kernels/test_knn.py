@@ -3,9 +3,9 @@ import torch
 from torch.library import opcheck
 
 from torch_geometric_hyperbolic.kernels import knn_table
-from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
 
-ENGINES = ("dense", "torch_cluster") if WITH_TORCH_CLUSTER else ("dense",)
+ENGINES = ["dense"] + ["torch_cluster"] * WITH_TORCH_CLUSTER + ["fused"] * WITH_NUMBA
 each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 

@@ -1,22 +1,26 @@
-r"""Exact k nearest neighbours in the conformal ball, as one custom operator with two engines.
+r"""Exact k nearest neighbours in the conformal ball, as one custom operator with three engines.
 
 For a fixed query :math:`y` the points are ordered by :math:`\|x - y\|^2 / g_x`
 (the distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`), differences first, never a
 Gram matrix. In Euclidean space :math:`g = 1`.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
 
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import knn as loops
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TORCH_CLUSTER:
     import torch_cluster
 
 #: Entries of a distance block; bounds the memory of a search (64 MB in float64).
 BLOCK = 2**23
+#: torch-cluster's tree is faster than compiled loops from so many points per squared channel in
+#: flat space, twice as many on the ball, and than dense below so many channels (notes/graphs).
+TREE_POINTS, TREE_CHANNELS = 768, 8
 
 
 @torch.library.custom_op("tgh::knn_table", mutates_args=())
@@ -33,8 +37,9 @@ def knn_table(
 ) -> Tensor:
     r"""The ``k`` nearest points of each query's own cloud, nearest first.
 
-    Both engines return the same table: equal distances are ordered by index, and rows in which
-    rounding could have decided are searched again in float64.
+    All engines return the same table, that of the keys in float64, summed coordinate by
+    coordinate: equal keys are ordered by index, NaN is farthest. Where rounding in the points' own
+    dtype could have decided, the float64 keys are compared.
 
     Args:
         points (torch.Tensor): points of the ball, ``[N, n]``, float32 or float64.
@@ -45,7 +50,8 @@ def knn_table(
         k (int): number of neighbours.
         c (torch.Tensor): 0-dimensional, the curvature is ``-c``.
         loop (bool): whether query ``i`` may have point ``i`` as a neighbour.
-        engine (str): ``'dense'`` or ``'torch_cluster'``.
+        engine (str): ``'dense'``, ``'torch_cluster'``, ``'fused'`` on the CPU, or ``'auto'``,
+            whose choice depends on the sizes of the clouds.
 
     Returns:
         Indices into ``points``, ``[M, k]``, int64.
@@ -54,10 +60,10 @@ def knn_table(
         ValueError: if a cloud with queries has fewer than ``k`` points to choose from, or a batch
             vector is not sorted.
     """
-    table = queries.new_empty(len(queries), k, dtype=torch.long)
-    search = _search_cluster if engine == "torch_cluster" else _search_dense
-    clouds = _clouds(len(points), len(queries), batch_points, batch_queries)
-    for cloud, (start, stop), (first, last) in clouds:
+    point_ptr, query_ptr = _pointers(len(points), len(queries), batch_points, batch_queries)
+    clouds = []
+    for cloud, (start, stop) in enumerate(zip(point_ptr, point_ptr[1:], strict=False)):
+        first, last = query_ptr[cloud : cloud + 2]
         if first == last:
             continue
         if stop - start - (not loop) < k:
@@ -66,8 +72,18 @@ def knn_table(
                 f"'k' must be at most the number of points of a cloud{others} "
                 f"(got k={k} and {stop - start} points in cloud {cloud})"
             )
-        own = slice(start, stop)
-        table[first:last] = start + search(points[own], gap[own], queries[first:last], k, c, loop)
+        clouds.append((start, slice(start, stop), slice(first, last)))
+    table = queries.new_empty(len(queries), k, dtype=torch.long)
+    if engine == "auto":
+        largest = max((own.stop - own.start for _, own, _ in clouds), default=0)
+        engine = _fastest(points, c, largest)
+    if engine == "fused":
+        if clouds:
+            _search_fused(points, gap, queries, point_ptr, query_ptr, loop, table)
+        return table
+    search = _search_cluster if engine == "torch_cluster" else _search_dense
+    for start, own, asked in clouds:
+        table[asked] = start + search(points[own], gap[own], queries[asked], k, c, loop)
     return table
 
 
@@ -76,29 +92,66 @@ def _(points, gap, queries, batch_points, batch_queries, k, c, loop, engine):  #
     return queries.new_empty(queries.size(0), k, dtype=torch.long)
 
 
-Range = tuple[int, int]
-
-
-def _clouds(
+def _pointers(
     num_points: int, num_queries: int, batch_points: Tensor | None, batch_queries: Tensor | None
-) -> Iterator[tuple[int, Range, Range]]:
-    """Each cloud's number, its range of points and its range of queries."""
-    ends = []
-    size = 1 + max(
-        (int(b.max()) for b in (batch_points, batch_queries) if b is not None and len(b)), default=0
-    )
-    for name, batch, n in (
+) -> tuple[list[int], list[int]]:
+    """Where each cloud's points and queries start and stop."""
+    batches = []
+    for name, batch, num in (
         ("batch_x", batch_points, num_points),
         ("batch_y", batch_queries, num_queries),
     ):
-        if batch is None:
-            batch = torch.zeros(n, dtype=torch.long)
-        if bool((batch[1:] < batch[:-1]).any()) or (len(batch) and int(batch[0]) < 0):
+        batch = torch.zeros(num, dtype=torch.long) if batch is None else batch
+        if len(batch) and (bool((batch[1:] < batch[:-1]).any()) or int(batch[0]) < 0):
             raise ValueError(f"'{name}' must be sorted and non-negative")
-        counts = torch.bincount(batch, minlength=size)
-        ends.append([0, *counts.cumsum(0).tolist()])
-    for cloud in range(size):
-        yield cloud, (ends[0][cloud], ends[0][cloud + 1]), (ends[1][cloud], ends[1][cloud + 1])
+        batches.append(batch)
+    size = 1 + max(int(batch[-1]) if len(batch) else 0 for batch in batches)
+    counts = [torch.bincount(batch, minlength=size) for batch in batches]
+    points, queries = ([0, *count.cumsum(0).tolist()] for count in counts)
+    return points, queries
+
+
+def _fastest(points: Tensor, c: Tensor, largest: int) -> str:
+    """The engine for points of this device and dimension, and clouds of that many points."""
+    channels = points.size(1)
+    if points.device.type != "cpu":
+        return "dense"
+    many = TREE_POINTS * channels**2 * (1 if float(c) == 0 else 2) if WITH_NUMBA else 0
+    if WITH_TORCH_CLUSTER and channels < TREE_CHANNELS and largest >= many:
+        return "torch_cluster"
+    return "fused" if WITH_NUMBA else "dense"
+
+
+def _search_fused(
+    points: Tensor,
+    gap: Tensor,
+    queries: Tensor,
+    point_ptr: list[int],
+    query_ptr: list[int],
+    loop: bool,
+    table: Tensor,
+) -> None:
+    """All clouds at once by compiled loops."""
+    ends, starts = torch.tensor(point_ptr), torch.tensor(query_ptr)
+    sizes, asked = ends.diff(), starts.diff()
+    num_tiles = (sizes + loops.TILE - 1) // loops.TILE
+    before = num_tiles.cumsum(0) - num_tiles
+    tile = torch.arange(int(num_tiles.sum())) - before.repeat_interleave(num_tiles)
+    first = ends[:-1].repeat_interleave(num_tiles) + tile * loops.TILE
+    index = first[:, None] + torch.arange(loops.TILE)
+    absent = index >= ends[1:].repeat_interleave(num_tiles)[:, None]
+    index[absent] = 0
+
+    fill = (0, -points.size(1) % loops.CHANNELS)
+    tiles = torch.nn.functional.pad(points, fill)[index].transpose(1, 2).contiguous()
+    weights = gap[index, 0].reciprocal().to(points.dtype)
+    weights[absent] = torch.nan
+    parallel(
+        loops.search, int((sizes * asked).sum()), ends, starts, tiles, weights,
+        points.contiguous(), gap[:, 0].contiguous(),
+        torch.nn.functional.pad(queries, fill).contiguous(), queries.contiguous(), table.size(1),
+        loop, 1 + 4 * _rounding(points), float(_underflow(points, gap)), table,
+    )  # fmt: skip
 
 
 def _search_dense(
@@ -106,26 +159,33 @@ def _search_dense(
 ) -> Tensor:
     """All distances, a block of queries at a time."""
     n = len(points)
+    step = max(1, BLOCK // n)
     found = []
-    for start in range(0, len(queries), max(1, BLOCK // n)):
-        block = queries[start : start + max(1, BLOCK // n)]
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step]
+        rows = torch.arange(start, start + len(block), device=queries.device)
         keys = torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist").square()
         keys /= gap.T.to(keys.dtype)
-        if not loop:
-            own = torch.arange(len(block), device=keys.device)
-            keys[own, start + own] = torch.inf
-        values, table = keys.topk(min(k + 1, n), largest=False)
-        unsure = _has_ties(values, points)
+        values, table = _set_back(keys, rows, loop).topk(min(k + 1, n), largest=False)
         table = table[:, :k]
-        rows = start + unsure.nonzero().squeeze(1)
-        table[unsure] = _search_exact(points, gap, queries, rows, k, loop)
+        unsure = _has_ties(values, points, gap)
+        table[unsure] = _search_exact(points, gap, queries, rows[unsure], k, loop)
         found.append(table)
     return torch.cat(found)
 
 
-def _has_ties(keys: Tensor, points: Tensor) -> Tensor:
+def _set_back(keys: Tensor, own: Tensor, loop: bool) -> Tensor:
+    """NaN as far as infinity; without loops a query's own point behind everything, as NaN sorts."""
+    keys = keys.nan_to_num_(nan=torch.inf, posinf=torch.inf)
+    if not loop:
+        keys[torch.arange(len(keys), device=keys.device), own] = torch.nan
+    return keys
+
+
+def _has_ties(keys: Tensor, points: Tensor, gap: Tensor) -> Tensor:
     """Rows of ascending keys in which some neighbours are equal up to rounding."""
-    return (keys[:, 1:] - keys[:, :-1] <= _rounding(points) * keys[:, 1:]).any(dim=1)
+    apart = _rounding(points) * keys[:, 1:] + _underflow(points, gap)
+    return ~(keys[:, 1:] - keys[:, :-1] > apart).all(dim=1)
 
 
 def _rounding(points: Tensor) -> float:
@@ -133,17 +193,29 @@ def _rounding(points: Tensor) -> float:
     return (points.size(1) / 4 + 8) * torch.finfo(points.dtype).eps
 
 
+def _underflow(points: Tensor, gap: Tensor) -> Tensor:
+    """Bound on what underflow changes in the difference of two keys."""
+    tiny = 4 * (points.size(1) + 1) * torch.finfo(points.dtype).tiny
+    return tiny * (1 + gap.nan_to_num(1.0).min().reciprocal())
+
+
+def _squared(points: Tensor, queries: Tensor) -> Tensor:
+    """Squared distances in float64, coordinate by coordinate: so all engines round alike."""
+    squared = torch.zeros((), dtype=torch.float64, device=points.device)
+    squared = squared.expand(torch.broadcast_shapes(points.shape[:-1], queries.shape[:-1])).clone()
+    for x, y in zip(points.unbind(-1), queries.unbind(-1), strict=True):
+        squared += (y.double() - x.double()).square_()
+    return squared
+
+
 def _search_exact(
     points: Tensor, gap: Tensor, queries: Tensor, rows: Tensor, k: int, loop: bool
 ) -> Tensor:
     """Brute force in float64 for some queries, equal distances in the order of the indices."""
     found = [rows.new_empty(0, k)]
-    for block in rows.split(max(1, BLOCK // (len(points) * max(1, points.size(1))))):
-        difference = queries[block, None].double() - points.double()
-        keys = difference.square_().sum(-1) / gap.T
-        if not loop:
-            keys[torch.arange(len(block), device=keys.device), block] = torch.inf
-        found.append(keys.argsort(dim=1, stable=True)[:, :k])
+    for block in rows.split(max(1, BLOCK // len(points))):
+        keys = _squared(points, queries[block, None]) / gap.T
+        found.append(_set_back(keys, block, loop).argsort(dim=1, stable=True)[:, :k])
     return torch.cat(found)
 
 
@@ -158,20 +230,26 @@ def _search_cluster(
     Queries whose k-th key is not below that bound are searched exactly.
     """
     n, m = len(points), len(queries)
+    own = torch.arange(m, device=queries.device)
+    if points.size(1) == 0 or not bool(points.isfinite().all() and queries.isfinite().all()):
+        return _search_exact(points, gap, queries, own, k, loop)  # no tree without coordinates
     fetch = min(n, k + 2 if float(c) == 0 else 2 * k + 2)
-    fetched = torch_cluster.knn(points, queries, fetch)[1].view(m, fetch).sort(dim=1).values
-    squared = (points[fetched].double() - queries[:, None].double()).square().sum(-1)
+    fetched = torch_cluster.knn(points, queries, fetch)[1]
+    if len(fetched) < m * fetch:  # the tree leaves out points whose distance overflows
+        return _search_exact(points, gap, queries, own, k, loop)
+    fetched = fetched.view(m, fetch).sort(dim=1).values
+    squared = _squared(points[fetched], queries[:, None])
     keys = squared / gap[fetched, 0]
     if not loop:
-        keys[fetched == torch.arange(m, device=keys.device)[:, None]] = torch.inf
+        keys[fetched == own[:, None]] = torch.inf
     keys, order = keys.sort(dim=1, stable=True)
     table = fetched.gather(1, order)[:, :k]
     if fetch == n:
         return table
-    reach = squared.amax(dim=1).sqrt() * (1 - _rounding(points))
+    reach = (squared.amax(dim=1) - _underflow(points, gap)).relu().sqrt() * (1 - _rounding(points))
     inward = 1 - c * (queries.double().norm(dim=1) - reach).square()
     bound = torch.where(inward > 0, reach.square() / inward, torch.inf)
-    rows = (keys[:, k - 1] >= bound).nonzero().squeeze(1)
+    rows = (~(keys[:, k - 1] < bound)).nonzero().squeeze(1)
     if len(rows):
         table[rows] = _search_exact(points, gap, queries, rows, k, loop)
     return table

@@ -15,15 +15,19 @@ import torch_geometric_hyperbolic.kernels.knn as kernel
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import knn, knn_graph
 from torch_geometric_hyperbolic.testing import random_isometry
-from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
 
 K = 8
 MANIFOLDS = (PoincareBall(0.7), Lorentz(0.7), Euclidean())
 
 needs_cluster = pytest.mark.skipif(not WITH_TORCH_CLUSTER, reason="torch-cluster not installed")
-each_engine = pytest.mark.parametrize(
-    "engine", ["dense", pytest.param("torch_cluster", marks=needs_cluster), "auto"]
-)
+needs_numba = pytest.mark.skipif(not WITH_NUMBA, reason="numba not installed")
+OTHERS = [
+    pytest.param("torch_cluster", marks=needs_cluster),
+    pytest.param("fused", marks=needs_numba),
+]
+each_engine = pytest.mark.parametrize("engine", ["dense", *OTHERS, "auto"])
+each_other_engine = pytest.mark.parametrize("engine", OTHERS)
 each_manifold = pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)
 each_model = pytest.mark.parametrize("model", [PoincareBall, Lorentz])
 
@@ -102,14 +106,14 @@ def test_a_graph_made_by_hand(engine, manifold: Manifold):
 @pytest.mark.parametrize("c", [1.0, 0.4])
 @pytest.mark.parametrize("channels", [3, 64])
 @pytest.mark.parametrize("radius", [0.0, 4.0, 8.0])
-def test_every_neighbour_is_found_out_to_radius_8(model, c, channels, radius):
+@each_engine
+def test_every_neighbour_is_found_out_to_radius_8(engine, model, c, channels, radius):
     manifold = model(c)
     x = cloud(manifold, channels=channels, radius=radius)
     expected = nearest(x, K, manifold)
-    for engine in ("dense", "torch_cluster") if WITH_TORCH_CLUSTER else ("dense",):
-        found = neighbours(x, K, manifold, engine=engine)
-        assert recall(found, expected) == 1.0
-        assert (found == expected).all()  # nearest first
+    found = neighbours(x, K, manifold, engine=engine)
+    assert recall(found, expected) == 1.0
+    assert (found == expected).all()  # nearest first
     if radius == 8.0:
         assert recall(neighbours(x, K, Euclidean()), expected) < 0.95
 
@@ -153,12 +157,12 @@ def test_equal_distances_are_ordered_by_index(engine, dtype, manifold: Manifold)
         assert found.tolist() == expected
 
 
-@needs_cluster
+@each_other_engine
 @each_manifold
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("channels", [1, 3, 16])
 @pytest.mark.parametrize("kind", ["random", "duplicates", "equal", "lattice", "origin"])
-def test_both_engines_give_the_same_table(manifold: Manifold, dtype, channels, kind):
+def test_all_engines_give_the_same_table(engine, manifold: Manifold, dtype, channels, kind):
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(120, channels, generator=generator, dtype=dtype)
     v = {
@@ -172,10 +176,7 @@ def test_both_engines_give_the_same_table(manifold: Manifold, dtype, channels, k
     if kind == "lattice":  # the points themselves, not their vectors
         x = manifold.projx(torch.cat([v[:, :1] * 0, v], dim=1)[:, -x.size(1) :] / channels**0.5)
     for loop in (False, True):
-        tables = [
-            neighbours(x, 5, manifold, loop=loop, engine=engine)
-            for engine in ("dense", "torch_cluster")
-        ]
+        tables = [neighbours(x, 5, manifold, loop=loop, engine=name) for name in ("dense", engine)]
         assert (tables[0] == tables[1]).all()
         if kind in ("equal", "origin"):
             others = [[j for j in range(7) if loop or j != i][:5] for i in range(120)]
@@ -244,6 +245,140 @@ def test_queries_may_be_other_points_than_the_neighbours(engine, manifold: Manif
     unbatched = knn(x, y, 4, manifold=manifold, engine=engine)[1].view(13, 4)
     expected = distances(x, y, manifold).argsort(axis=1)[:, :4]
     assert unbatched.tolist() == expected.tolist()
+
+
+@each_other_engine
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", ["shuffled", "permuted", "stripes", "far", "small"])
+def test_large_clouds_have_the_same_table(engine, dtype, kind):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 5, generator=generator, dtype=dtype) / 4
+    if kind == "permuted":  # sums of the same numbers in another order
+        x = torch.cat([x[:100, torch.randperm(5, generator=generator)] for _ in range(6)])
+        x[::7] = 0
+    elif kind == "stripes":  # the neighbours are every 64th point
+        x = 0.01 * x + (torch.arange(600) % 64)[:, None] / 99
+    elif kind == "far":  # squares overflow in float32
+        x = 1e20 * x
+    elif kind == "small":  # squares underflow in float32
+        x = 1e-22 * x
+    manifold = Euclidean() if kind in ("far", "small") else PoincareBall(0.3)
+    for k in (1, 30, 400, 599):
+        expected = neighbours(x, k, manifold, engine="dense")
+        assert (neighbours(x, k, manifold, engine=engine) == expected).all()
+    expected = nearest(x, 30, manifold)
+    if kind == "shuffled":
+        assert (neighbours(x, 30, manifold, engine=engine) == expected).all()
+
+
+@each_engine
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_underflow_and_overflow_do_not_hide_the_order(engine, dtype):
+    line = torch.tensor([[0.0, 0.0], [3.0, 4.0], [1.0, 1.0], [4.0, 4.0], [0.0, 3.0]], dtype=dtype)
+    line = torch.cat([line, 99 + torch.rand(400, 2, dtype=dtype)])
+    for scale in (1e-30, 1e-22, 1.0, 1e18, 1e30):
+        x = scale * line
+        row = knn(x, x[:1], 5, manifold=Euclidean(), engine=engine)[1]
+        assert row.tolist() == [0, 2, 4, 1, 3]
+
+
+@each_engine
+@each_manifold
+@pytest.mark.parametrize("loop", [False, True])
+def test_points_that_are_not_numbers_are_farthest(engine, manifold: Manifold, loop):
+    x = cloud(manifold, num=30)
+    x[[3, 7, 20]] = torch.nan
+    ordinary = torch.tensor([i for i in range(30) if i not in (3, 7, 20)])
+    k = 29 + loop
+    table = torch.from_numpy(neighbours(x, k, manifold, loop=loop, engine=engine))
+    expected = neighbours(x[ordinary], 26 + loop, manifold, loop=loop, engine=engine)
+    assert torch.equal(table[ordinary][:, :-3], ordinary[expected])
+    assert (table[ordinary][:, -3:] == torch.tensor([3, 7, 20])).all()
+    for i in (3, 7, 20):  # far from all: in the order of the indices
+        assert table[i].tolist() == [j for j in range(30) if loop or j != i]
+
+
+@each_engine
+@pytest.mark.parametrize("loop", [False, True])
+def test_points_of_no_channels_are_all_equal(engine, loop):
+    x = torch.empty(5, 0)
+    table = neighbours(x, 3, Euclidean(), loop=loop, engine=engine)
+    assert table.tolist() == [[j for j in range(5) if loop or j != i][:3] for i in range(5)]
+
+
+@each_engine
+def test_one_point_and_no_more_than_k_points(engine):
+    x = cloud(PoincareBall(), num=6)
+    kwargs = {"manifold": PoincareBall(), "engine": engine}
+    assert knn_graph(x[:1], 1, loop=True, **kwargs).tolist() == [[0], [0]]
+    for k, loop in ((5, False), (6, True)):
+        found = neighbours(x, k, PoincareBall(), loop=loop, engine=engine)
+        for i in range(6):
+            assert sorted(found[i]) == [j for j in range(6) if loop or j != i]
+
+
+@each_engine
+def test_thousands_of_identical_points(engine):
+    x = torch.zeros(3000, 3)
+    x[2000:] = cloud(PoincareBall(), num=1000)
+    found = neighbours(x, K, PoincareBall(), engine=engine)
+    assert found[5].tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert (found[9:2000] == np.arange(K)).all()
+
+
+@each_engine
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
+def test_one_large_cloud_among_tiny_ones(engine, dtype):
+    sizes = [5, 700, 0, 6, 5]
+    clouds = [cloud(PoincareBall(), num=size, seed=seed) for seed, size in enumerate(sizes)]
+    batch = torch.arange(5, dtype=dtype).repeat_interleave(torch.tensor(sizes))
+    kwargs = {"manifold": PoincareBall(), "engine": engine}
+    found = neighbours(torch.cat(clouds), 4, batch=batch, **kwargs)
+    start = 0
+    for points in clouds:
+        if len(points):
+            part = found[start : start + len(points)] - start
+            assert (part == nearest(points, 4, PoincareBall())).all()
+        start += len(points)
+
+
+@pytest.mark.skipif(not (WITH_NUMBA and WITH_TORCH_CLUSTER), reason="needs both engines")
+@pytest.mark.parametrize(
+    ("num", "channels", "flat", "ball"),
+    [(1024, 3, "fused", "fused"), (5000, 2, "cluster", "fused"), (9000, 2, "cluster", "cluster")],
+)
+def test_auto_takes_the_tree_for_many_points_in_few_channels(
+    num, channels, flat, ball, monkeypatch
+):
+    used = []
+    for name in ("fused", "cluster", "dense"):
+        search = getattr(kernel, f"_search_{name}")
+
+        def spy(*args, search=search, name=name):
+            used.append(name)
+            return search(*args)
+
+        monkeypatch.setattr(kernel, f"_search_{name}", spy)
+    for manifold in (Euclidean(), PoincareBall()):
+        knn_graph(cloud(manifold, num, channels), 2, manifold=manifold)
+    assert used == [flat, ball]
+
+
+@needs_numba
+def test_the_number_of_threads_does_not_change_the_table():
+    threads = torch.get_num_threads()
+    x = cloud(PoincareBall(), num=500)
+    x[200:300] = x[:100]
+    batch = (torch.arange(500) > 20).long()
+    try:
+        tables = []
+        for num in (1, 2, 3, 7):
+            torch.set_num_threads(num)
+            tables.append(neighbours(x, K, PoincareBall(), batch=batch, engine="fused"))
+    finally:
+        torch.set_num_threads(threads)
+    for table in tables[1:]:
+        assert (table == tables[0]).all()
 
 
 @each_engine
@@ -421,21 +556,22 @@ from torch_geometric_hyperbolic import typing
 from torch_geometric_hyperbolic.manifolds import Lorentz
 from torch_geometric_hyperbolic.nn import MidpointAggregation, knn_graph
 
-assert not typing.WITH_TORCH_CLUSTER and not typing.WITH_TORCH_SCATTER
+assert not typing.WITH_TORCH_CLUSTER and not typing.WITH_TORCH_SCATTER and not typing.WITH_NUMBA
 x = Lorentz().random(200, 3)
 found = knn_graph(x, 5, manifold=Lorentz())
 assert torch.equal(found, knn_graph(x, 5, manifold=Lorentz(), engine="dense"))
 assert MidpointAggregation(manifold=Lorentz())(x, torch.arange(200) // 50).shape == (4, 4)
-try:
-    knn_graph(x, 5, manifold=Lorentz(), engine="torch_cluster")
-except ValueError as error:
-    print(error)
+for engine in ("torch_cluster", "fused"):
+    try:
+        knn_graph(x, 5, manifold=Lorentz(), engine=engine)
+    except ValueError as error:
+        print(error)
 """
 
 
 def test_without_the_compiled_packages_the_dense_engine_is_chosen():
     root = Path(torch_geometric_hyperbolic.__file__).parents[1]
-    hidden = {"TGH_HIDE": "torch_cluster,torch_scatter", "PYTHONPATH": str(root)}
+    hidden = {"TGH_HIDE": "numba,torch_cluster,torch_scatter", "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", HIDDEN],
         env={**os.environ, **hidden},
@@ -444,6 +580,14 @@ def test_without_the_compiled_packages_the_dense_engine_is_chosen():
     )
     assert done.returncode == 0, done.stderr
     assert "'engine' is 'torch_cluster', but torch-cluster is not installed" in done.stdout
+    assert "'engine' is 'fused', but numba is not installed" in done.stdout
+
+
+@needs_numba
+def test_the_fused_engine_is_for_the_cpu():
+    x = torch.empty(8, 2, device="meta")
+    with pytest.raises(ValueError, match=r"'engine' is 'fused', .* CPU only \(got meta\)"):
+        knn_graph(x, 3, manifold=Euclidean(), engine="fused")
 
 
 @pytest.mark.slow

@@ -1,0 +1,129 @@
+"""Which engine finds nearest neighbours fastest, by points per cloud and channels; and its memory.
+
+Checks that the engines agree, then times them interleaved and writes the medians to a JSON file:
+
+    python benchmarks/micro/knn.py --out benchmarks/results/micro-knn.json
+
+Needs numba and torch-cluster.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _timing import medians  # isort: split
+
+import torch
+import torch_cluster
+from torch import Tensor
+from tqdm import tqdm
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import knn_graph
+
+K = 20
+CHANNELS = (2, 3, 4, 6, 8, 16, 64)
+CLOUDS = [(32, 256), (8, 1024), (2, 4096), (1, 16384)]
+SIZES = [(*clouds, channels) for clouds in CLOUDS for channels in CHANNELS]
+SIZES += [(1, 65536, channels) for channels in (2, 3, 4)]
+#: Beyond these a call takes many times as long as the fused one.
+DENSE_POINTS, TREE_POINTS, TREE_CHANNELS = 4096, 1024, 6
+BIG = [(100_000, 3), (16_384, 16)]
+
+
+def points(manifold: Manifold, num: int, channels: int) -> Tensor:
+    """Normal points at distances of about 1 of the origin."""
+    half = 0.5 if isinstance(manifold, PoincareBall) else 1.0  # vectors are half as long there
+    return manifold.exp0(half * torch.randn(num, channels) / channels**0.5)
+
+
+def row(manifold: Manifold, sizes: tuple[int, int, int], repeats: int) -> dict[str, Any]:
+    """The engines' times for ``(clouds, points, channels)``, beside torch-cluster's own search."""
+    clouds, num, channels = sizes
+    x = points(manifold, clouds * num, channels)
+    flat, _ = manifold.to_ball(x)
+    batch = torch.arange(clouds).repeat_interleave(num)
+    engines = ["auto", "fused"]
+    engines += ["dense"] * (num <= DENSE_POINTS)
+    tree = num <= TREE_POINTS or channels <= TREE_CHANNELS
+    engines += ["torch_cluster"] * tree
+    contenders: dict[str, Callable[[], Tensor]] = {
+        engine: lambda engine=engine: knn_graph(x, K, batch, manifold=manifold, engine=engine)
+        for engine in engines
+    }
+    expected = contenders["fused"]()
+    for name, find in contenders.items():
+        assert torch.equal(find(), expected), name
+    if tree:
+        contenders["torch_cluster.knn"] = lambda: torch_cluster.knn(flat, flat, K, batch, batch)
+    named = dict(zip(("clouds", "points", "channels"), sizes, strict=True))
+    return {"space": manifold.name, **named, "ms": medians(contenders, repeats)}
+
+
+def peak(num: int, channels: int) -> dict[str, Any]:
+    """Peak memory of a fused search in a process of its own, in megabytes."""
+    command = [sys.executable, "-W", "ignore", __file__, "--peak", str(num), str(channels)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, after = map(int, output.split())
+    return {"points": num, "channels": channels, "before": before, "peak": after}
+
+
+def search_once(num: int, channels: int) -> None:
+    """Prints the peak memory of this process before and after a search, in megabytes."""
+    manifold = PoincareBall()
+    x = points(manifold, num, channels)
+    knn_graph(x[: 2 * K], K, manifold=manifold, engine="fused")  # compiles
+    for search in (False, True):
+        if search:
+            knn_graph(x, K, manifold=manifold, engine="fused")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Prints the times as a table, milliseconds."""
+    names = list(rows[0]["ms"])
+    print(f"{'space':<12}{'points':>8}{'channels':>9}", *(f"{name:>18}" for name in names))
+    for entry in rows:
+        times = [f"{entry['ms'].get(name, '-'):>18}" for name in names]
+        print(f"{entry['space']:<12}{entry['points']:>8}{entry['channels']:>9}", *times)
+
+
+def main() -> None:
+    """Runs all and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
+    parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
+    parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_grad_enabled(False)
+    if args.peak:
+        search_once(*args.peak)
+        return
+    if args.out is None:
+        parser.error("--out is needed")
+    cases = [(manifold, sizes) for manifold in (Euclidean(), PoincareBall()) for sizes in SIZES]
+    cases += [(Lorentz(), (8, 1024, channels)) for channels in CHANNELS]
+    rows = [row(*case, args.repeats) for case in tqdm(cases, desc="knn")]
+    memory = [peak(*sizes) for sizes in BIG]
+    show(rows)
+    record = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "k": K,
+        "knn": rows,
+        "memory in MB": memory,
+    }
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
