@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engines test demo lint docs clean
+.PHONY: help setup engines test demo bench lint docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -22,6 +22,12 @@ test: setup ## run the tests
 
 demo: setup ## train the hyperbolic and Euclidean twins on embedded data (minutes)
 	$(BIN)/python benchmarks/demo.py $(ARGS)
+
+bench: setup ## time layers, graphs and a training step beside their peers (most of an hour)
+	for name in edge_conv knn h_conv2d aggregations training_step; do \
+		$(BIN)/python benchmarks/micro/$$name.py --out benchmarks/results/micro-$$name.json || exit; \
+	done
+	$(BIN)/python benchmarks/micro/plot.py --results benchmarks/results --out docs/source/_static/performance
 
 lint: setup ## check style and types
 	$(BIN)/python -m ruff check .

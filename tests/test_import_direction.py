@@ -168,6 +168,57 @@ def test_only_typing_goes_on_without_a_package():
     assert found == ["typing"]
 
 
+#: Packages that compile loops, and the only folders that import them.
+COMPILERS = {"numba": "kernels._cpu", "triton": "kernels._triton"}
+FLAGS = {"kernels._cpu": "WITH_NUMBA", "kernels._triton": "WITH_TRITON"}
+
+
+def roots(tree: ast.AST) -> set[str]:
+    """Top-level packages that are imported anywhere in a file."""
+    names = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    ]
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda f: module_name(f) or NAME)
+def test_compilers_are_imported_in_their_folders_only(file):
+    for package in roots(ast.parse(file.read_text())) & COMPILERS.keys():
+        assert longest_prefix(module_name(file), [COMPILERS[package]]), f"imports {package}"
+
+
+def unguarded(importer: str, tree: ast.AST) -> set[str]:
+    """Compiled loops that are imported from outside their folder whether installed or not."""
+    bare = {target for target in imported(tree) if longest_prefix(target, list(FLAGS))}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name):
+            inside = {target for statement in node.body for target in imported(statement)}
+            bare -= {t for t in inside if FLAGS.get(longest_prefix(t, list(FLAGS))) == node.test.id}
+    own = longest_prefix(importer, list(FLAGS))
+    return {target for target in bare if longest_prefix(target, list(FLAGS)) != own}
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda f: module_name(f) or NAME)
+def test_compiled_loops_are_imported_where_they_can_be_only(file):
+    assert not unguarded(module_name(file), ast.parse(file.read_text()))
+
+
+def test_unguarded_imports_are_seen():
+    line = f"from {NAME}.kernels._cpu import edges"
+    assert unguarded("kernels.edge_max", ast.parse(line)) == {"kernels._cpu.edges"}
+    assert unguarded("kernels.edge_max", ast.parse(f"if WITH_TRITON:\n    {line}"))
+    assert not unguarded("kernels.edge_max", ast.parse(f"if WITH_NUMBA:\n    {line}"))
+    assert not unguarded("kernels._cpu.coefficients", ast.parse(line))
+    assert roots(ast.parse("def f():\n    from numba.core import types\n")) == {"numba"}
+
+
 #: Where small numbers are no guards of the geometry.
 NOT_GEOMETRY = {
     "testing": "tolerances and radii of tests",

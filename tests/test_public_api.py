@@ -1,14 +1,15 @@
 """What every public name and every module owes: an example, a mirror test, one definition."""
 
 import ast
+import doctest
 import importlib
 import inspect
-import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import torch_geometric_hyperbolic
 
@@ -18,12 +19,19 @@ TESTS = Path(__file__).parent
 
 
 def subpackages() -> list[str]:
-    found = pkgutil.walk_packages(torch_geometric_hyperbolic.__path__, NAME + ".")
-    return [info.name.removeprefix(NAME + ".") for info in found if info.ispkg]
+    """Those with public names: what begins with an underscore may need packages not installed."""
+    folders = [file.parent.relative_to(PACKAGE) for file in PACKAGE.rglob("__init__.py")]
+    public = [f for f in folders if f.parts and not any(p.startswith("_") for p in f.parts)]
+    return sorted(".".join(folder.parts) for folder in public)
 
 
 def load(module: str) -> ModuleType:
     return importlib.import_module(f"{NAME}.{module}" if module else NAME)
+
+
+def unwrapped(value: object) -> object:
+    """What a custom operator wraps."""
+    return getattr(value, "_init_fn", value)
 
 
 PUBLIC = [(package, name) for package in subpackages() for name in load(package).__all__]
@@ -34,18 +42,24 @@ NO_EXAMPLE = {
     "geometry.lorentz": "a module; its functions have one formula each",
     "geometry.poincare": "a module; its functions have one formula each",
     "manifolds.Manifold": "abstract; its subclasses show theirs",
+    "kernels.edge_coefficients": "an operator behind HyperbolicEdgeConv, which shows it",
+    "kernels.edge_max": "an operator behind HyperbolicEdgeConv, which shows it",
+    "kernels.edge_sum": "an operator behind HyperbolicEdgeConv, which shows it",
+    "kernels.edge_values": "an operator behind HyperbolicEdgeConv, which shows it",
     "kernels.frechet_mean": "an operator behind FrechetMeanAggregation, which shows it",
+    "kernels.fused_engine": "set_fused shows it",
     "kernels.knn_table": "an operator behind knn and knn_graph, which show it",
 }
 
 
 def test_subpackages_are_found():
     assert {"geometry", "manifolds", "kernels", "nn", "nn.conv", "testing"} <= set(subpackages())
+    assert not any("_" in name for name in subpackages())
 
 
 @pytest.mark.parametrize("package,name", PUBLIC)
 def test_public_names_are_documented_with_an_example(package, name):
-    doc = inspect.getdoc(getattr(load(package), name))
+    doc = inspect.getdoc(unwrapped(getattr(load(package), name)))
     assert doc, f"{package}.{name} has no docstring"
     if f"{package}.{name}" not in NO_EXAMPLE:
         assert ">>> " in doc, f"{package}.{name} shows no example"
@@ -56,7 +70,18 @@ def test_exemptions_are_still_needed():
     for exempt in NO_EXAMPLE:
         assert exempt in names
         package, _, name = exempt.rpartition(".")
-        assert ">>> " not in inspect.getdoc(getattr(load(package), name))
+        assert ">>> " not in inspect.getdoc(unwrapped(getattr(load(package), name)))
+
+
+@pytest.mark.parametrize("name", ["group_edges"])
+def test_examples_of_operators_run(name):
+    """pytest finds those of functions and classes only."""
+    operator = getattr(load("kernels"), name)
+    finder, flags = doctest.DocTestFinder(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    names = {**vars(load("kernels")), "torch": torch}
+    (test,) = finder.find(unwrapped(operator), name, module=False, globs=names)
+    assert test.examples
+    assert doctest.DocTestRunner(optionflags=flags).run(test).failed == 0
 
 
 @pytest.mark.parametrize("package", subpackages())
@@ -98,11 +123,10 @@ def arguments_in_docstring(doc: str) -> list[str]:
 @pytest.mark.parametrize("package,name", [p for p in PUBLIC if not p[0].startswith("nn.")])
 def test_documented_arguments_are_those_of_the_signature(package, name):
     value = getattr(load(package), name)
-    documented = arguments_in_docstring(inspect.getdoc(value))
+    documented = arguments_in_docstring(inspect.getdoc(unwrapped(value)))
     if not documented:
         return
-    function = getattr(value, "_init_fn", value)  # what a custom operator wraps
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(unwrapped(value)).parameters.values()
     stars = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}
     assert documented == [stars.get(p.kind, "") + p.name for p in parameters]
 
@@ -127,6 +151,19 @@ SHARED_MIRRORS = {
     "datasets/_download.py": "datasets/test_modelnet_points.py",
     "datasets/_point_clouds.py": "datasets/test_modelnet_points.py",
     "datasets/_surfaces.py": "datasets/test_shape_primitives.py",
+    "kernels/_autograd.py": "kernels/test_edge_values.py",
+    "kernels/_cpu/ball.py": "kernels/test_move.py",
+    "kernels/_cpu/coefficients.py": "kernels/test_edge_coefficients.py",
+    "kernels/_cpu/compiled.py": "kernels/test_compiled.py",
+    "kernels/_cpu/edges.py": "kernels/test_edge_max.py",
+    "kernels/_cpu/knn.py": "kernels/test_knn.py",
+    "kernels/_cpu/radial.py": "kernels/test_radial.py",
+    "kernels/_cpu/relative_windows.py": "kernels/test_relative_windows.py",
+    "kernels/_cpu/scalars.py": "kernels/test_edge_coefficients.py",
+    "kernels/_triton/coefficients.py": "kernels/test_triton.py",
+    "kernels/_triton/edges.py": "kernels/test_triton.py",
+    "kernels/_triton/launch.py": "kernels/test_triton.py",
+    "kernels/_triton/scalars.py": "kernels/test_triton.py",
     "nn/aggr/_weights.py": "nn/aggr/test_contract.py",
 }
 
@@ -152,6 +189,11 @@ def test_every_module_has_a_mirror_test(file):
     assert tests, f"{path.relative_to(TESTS)} holds no test"
 
 
+def test_private_subpackages_have_no_public_names():
+    for file in PACKAGE.rglob("_*/__init__.py"):
+        assert "__all__" not in file.read_text()
+
+
 def test_shared_mirrors_are_still_needed():
     assert all((PACKAGE / file).is_file() for file in SHARED_MIRRORS)
 
@@ -172,10 +214,15 @@ def definitions(file: Path) -> list[ast.FunctionDef]:
 
 @pytest.mark.parametrize(
     "file",
-    [f for f in package_files() if not relative(f).startswith(("geometry/", "manifolds/"))],
+    [
+        f
+        for f in package_files()
+        if not relative(f).startswith(("geometry/", "manifolds/", "kernels/"))
+    ],
     ids=relative,
 )
 def test_formulas_are_defined_in_geometry_only(file):
+    """A kernel is a verb's second form, under its name, and its test compares the two."""
     assert [f.name for f in definitions(file)] == []
 
 

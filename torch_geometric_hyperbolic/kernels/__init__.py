@@ -8,7 +8,10 @@ from torch_geometric_hyperbolic.kernels.edge_values import edge_values
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
+from torch_geometric_hyperbolic.kernels.move import move
 from torch_geometric_hyperbolic.kernels.radial import chart, exp0, log0
+from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
+from torch_geometric_hyperbolic.kernels.to_ball import to_ball
 
 __all__ = [
     "chart",
@@ -22,5 +25,8 @@ __all__ = [
     "group_edges",
     "knn_table",
     "log0",
+    "move",
+    "relative_windows",
     "set_fused",
+    "to_ball",
 ]

@@ -39,9 +39,14 @@ def fused_engine(x: Tensor) -> str | None:
     """
     if not _fused:
         return None
+    if x.device.type == "cpu" and not WITH_NUMBA and not torch.compiler.is_compiling():
+        _warn_without_numba()
+    return installed_engine(x)
+
+
+def installed_engine(x: Tensor) -> str | None:
+    """The engine there is for the device of ``x``, whatever :func:`set_fused` says."""
     if x.device.type == "cpu":
-        if not WITH_NUMBA and not torch.compiler.is_compiling():
-            _warn_without_numba()
         return "numba" if WITH_NUMBA else None
     return "triton" if x.device.type == "cuda" and WITH_TRITON else None
 

@@ -8,11 +8,14 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
 )
-from torch_geometric_hyperbolic.typing import WITH_NUMBA
+from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import coefficients, edges
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import coefficients as triton_coefficients
 
 
 def edge_coefficients_reference(
@@ -82,7 +85,7 @@ def _(points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype):  # type: i
     return col.new_empty(col.shape, dtype=dtype), col.new_empty(col.shape, dtype=dtype)
 
 
-@torch.library.custom_op("tgh::edge_coefficients_backward", mutates_args=())
+@torch.library.custom_op("tgh::edge_coefficients_backward", mutates_args=(), device_types="cpu")
 def _edge_coefficients_backward(
     points_i: Tensor,
     gap_i: Tensor,
@@ -95,12 +98,18 @@ def _edge_coefficients_backward(
     grad_alpha: Tensor,
     grad_beta: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    def reference(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = grad_alpha.dtype
-        return edge_coefficients_reference(*inputs, unit, rowptr, col, dtype)  # type: ignore
-
-    given = (points_i, gap_i, points_j, gap_j, c)
-    return gradients_of(reference, given, [grad_alpha, grad_beta])
+    d_points_i, d_points_j, d_gap_i, d_gap_j = (
+        torch.empty(t.shape, dtype=t.dtype) for t in (points_i, points_j, gap_i, gap_j)
+    )
+    d_c = torch.empty(len(points_i), dtype=torch.float64)
+    pull, d_gap = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
+    given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col)
+    of_targets = (d_points_i, d_gap_i, d_c, pull, d_gap)
+    parallel(coefficients.grad_targets, len(points_i), *given, grad_alpha, grad_beta, *of_targets)
+    order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
+    of_edges = (points_i, points_j, *order, pull, d_gap)
+    parallel(coefficients.grad_sources, len(points_j), *of_edges, d_points_j, d_gap_j)
+    return d_points_i, d_gap_i, d_points_j, d_gap_j, d_c.sum()
 
 
 @_edge_coefficients_backward.register_fake
@@ -117,7 +126,14 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 def _backward(ctx, grad_alpha, grad_beta):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_coefficients")
     *tensors, rowptr, col = ctx.saved_tensors
-    grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, grad_alpha, grad_beta)
+    of_outputs = (grad_alpha, grad_beta)
+    if installed_engine(grad_alpha) is None:
+        rest = (ctx.unit, rowptr, col, grad_alpha.dtype)
+        grads = gradients_of(
+            lambda *inputs: edge_coefficients_reference(*inputs, *rest), tensors, of_outputs
+        )
+    else:
+        grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, *of_outputs)
     return (*grads, None, None, None, None)
 
 
@@ -143,30 +159,7 @@ if WITH_NUMBA:
         parallel(coefficients.coefficients, len(points_i), *given, alpha, beta)
         return alpha, beta
 
-    @_edge_coefficients_backward.register_kernel("cpu")
-    def _edge_coefficients_backward_cpu(
-        points_i: Tensor,
-        gap_i: Tensor,
-        points_j: Tensor,
-        gap_j: Tensor,
-        c: Tensor,
-        unit: float,
-        rowptr: Tensor,
-        col: Tensor,
-        grad_alpha: Tensor,
-        grad_beta: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        d_points_i, d_points_j, d_gap_i, d_gap_j = (
-            torch.empty(t.shape, dtype=t.dtype) for t in (points_i, points_j, gap_i, gap_j)
-        )
-        d_c = torch.empty(len(points_i), dtype=torch.float64)
-        pull, d_gap = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
-        given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col)
-        of_targets = (d_points_i, d_gap_i, d_c, pull, d_gap)
-        parallel(
-            coefficients.grad_targets, len(points_i), *given, grad_alpha, grad_beta, *of_targets
-        )
-        order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
-        of_edges = (points_i, points_j, *order, pull, d_gap)
-        parallel(coefficients.grad_sources, len(points_j), *of_edges, d_points_j, d_gap_j)
-        return d_points_i, d_gap_i, d_points_j, d_gap_j, d_c.sum()
+
+if WITH_TRITON:
+    edge_coefficients.register_kernel("cuda", triton_coefficients.coefficients)
+    _edge_coefficients_backward.register_kernel("cuda", triton_coefficients.gradients)

@@ -7,12 +7,15 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
 )
+from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
-from torch_geometric_hyperbolic.typing import WITH_NUMBA
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
 
 
 def edge_max_reference(
@@ -86,7 +89,7 @@ def _(absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign):  # type
     return absolute.new_empty(absolute.shape), edge, moment, torch.empty_like(moment)
 
 
-@torch.library.custom_op("tgh::edge_max_backward", mutates_args=())
+@torch.library.custom_op("tgh::edge_max_backward", mutates_args=(), device_types="cpu")
 def _edge_max_backward(
     absolute: Tensor,
     relative_i: Tensor,
@@ -102,12 +105,8 @@ def _edge_max_backward(
     grad_squares: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
-
-    def reference(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        z, _, total, squares = edge_max_reference(*inputs, rowptr, col, sign)  # type: ignore
-        return z, total, squares
-
-    return gradients_of(reference, given, [grad_z, grad_total, grad_squares])
+    how = edges.Selected(edge.contiguous().numpy())
+    return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares)
 
 
 @_edge_max_backward.register_fake
@@ -122,7 +121,17 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_max")
-    grads = _edge_max_backward(*ctx.saved_tensors, grad_z, grad_total, grad_squares)
+    *given, rowptr, col, sign, edge = ctx.saved_tensors
+    if installed_engine(grad_z) is None:
+
+        def reference(*tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            z, _, total, squares = edge_max_reference(*tensors, rowptr, col, sign)  # type: ignore
+            return z, total, squares
+
+        grads = gradients_of(reference, given, [grad_z, grad_total, grad_squares])
+    else:
+        of_outputs = (grad_z, grad_total, grad_squares)
+        grads = _edge_max_backward(*given, rowptr, col, sign, edge, *of_outputs)
     return (*grads, None, None, None)
 
 
@@ -152,8 +161,12 @@ if WITH_NUMBA:
         total, squares = moments.sum(0)
         return z, edge, total.clone(), squares.clone()
 
-    @_edge_max_backward.register_kernel("cpu")
-    def _edge_max_backward_cpu(
+
+if WITH_TRITON:
+    edge_max.register_kernel("cuda", triton_edges.extremes)
+
+    @_edge_max_backward.register_kernel("cuda")
+    def _edge_max_backward_cuda(
         absolute: Tensor,
         relative_i: Tensor,
         relative_j: Tensor,
@@ -167,6 +180,6 @@ if WITH_NUMBA:
         grad_total: Tensor,
         grad_squares: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        given = (absolute, relative_i, relative_j, alpha, beta)
-        how = edges.Selected(edge.contiguous().numpy())
-        return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares)
+        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+        how = triton_edges.Selected(edge)
+        return triton_edges.gradients(*given, how, grad_z, grad_total, 2 * grad_squares)

@@ -7,12 +7,15 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
 )
+from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
-from torch_geometric_hyperbolic.typing import WITH_NUMBA
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
 
 
 def edge_sum_reference(
@@ -71,7 +74,7 @@ def _(absolute, *args):  # type: ignore[no-untyped-def]
     return absolute.new_empty(absolute.shape)
 
 
-@torch.library.custom_op("tgh::edge_sum_backward", mutates_args=())
+@torch.library.custom_op("tgh::edge_sum_backward", mutates_args=(), device_types="cpu")
 def _edge_sum_backward(
     absolute: Tensor,
     relative_i: Tensor,
@@ -84,11 +87,8 @@ def _edge_sum_backward(
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
-
-    def reference(*inputs: Tensor) -> Tensor:
-        return edge_sum_reference(*inputs, rowptr, col, slope)  # type: ignore[call-arg, arg-type]
-
-    return gradients_of(reference, given, [grad])
+    none = relative_i.new_zeros(absolute.size(1))
+    return edges.gradients(*given, rowptr, col, edges.Activated(slope), grad, none, none)
 
 
 @_edge_sum_backward.register_fake
@@ -104,7 +104,14 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_sum")
-    return (*_edge_sum_backward(*ctx.saved_tensors, ctx.slope, grad), None, None, None)
+    *given, rowptr, col = ctx.saved_tensors
+    if installed_engine(grad) is None:
+        grads = gradients_of(
+            lambda *tensors: edge_sum_reference(*tensors, rowptr, col, ctx.slope), given, [grad]
+        )
+    else:
+        grads = _edge_sum_backward(*given, rowptr, col, ctx.slope, grad)
+    return (*grads, None, None, None)
 
 
 edge_sum.register_autograd(_backward, setup_context=_setup_context)
@@ -128,8 +135,12 @@ if WITH_NUMBA:
         parallel(edges.activated_sums, len(out), *given, out)
         return out
 
-    @_edge_sum_backward.register_kernel("cpu")
-    def _edge_sum_backward_cpu(
+
+if WITH_TRITON:
+    edge_sum.register_kernel("cuda", triton_edges.activated_sums)
+
+    @_edge_sum_backward.register_kernel("cuda")
+    def _edge_sum_backward_cuda(
         absolute: Tensor,
         relative_i: Tensor,
         relative_j: Tensor,
@@ -140,6 +151,6 @@ if WITH_NUMBA:
         slope: float,
         grad: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        given = (absolute, relative_i, relative_j, alpha, beta)
+        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
         none = relative_i.new_zeros(absolute.size(1))
-        return edges.gradients(*given, rowptr, col, edges.Activated(slope), grad, none, none)
+        return triton_edges.gradients(*given, triton_edges.Activated(slope), grad, none, none)

@@ -7,11 +7,14 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
 )
-from torch_geometric_hyperbolic.typing import WITH_NUMBA
+from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
 
 
 def edge_values_reference(
@@ -67,7 +70,7 @@ def _(absolute, relative_i, relative_j, alpha, beta, rowptr, col):  # type: igno
     return absolute.new_empty(col.size(0), absolute.size(1))
 
 
-@torch.library.custom_op("tgh::edge_values_backward", mutates_args=())
+@torch.library.custom_op("tgh::edge_values_backward", mutates_args=(), device_types="cpu")
 def _edge_values_backward(
     absolute: Tensor,
     relative_i: Tensor,
@@ -79,11 +82,9 @@ def _edge_values_backward(
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
-
-    def reference(*inputs: Tensor) -> Tensor:
-        return edge_values_reference(*inputs, rowptr, col)[1]  # type: ignore[call-arg]
-
-    return gradients_of(reference, given, [grad.to(relative_i.dtype)])
+    how = edges.Given(grad.contiguous().numpy())
+    none = relative_i.new_zeros(absolute.size(1))
+    return edges.gradients(*given, rowptr, col, how, torch.ones_like(absolute), none, none)
 
 
 @_edge_values_backward.register_fake
@@ -98,7 +99,14 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_values")
-    return (*_edge_values_backward(*ctx.saved_tensors, grad), None, None)
+    *given, rowptr, col = ctx.saved_tensors
+    if installed_engine(grad) is None:
+        grads = gradients_of(
+            lambda *tensors: edge_values_reference(*tensors, rowptr, col)[1], given, [grad.double()]
+        )
+    else:
+        grads = _edge_values_backward(*given, rowptr, col, grad)
+    return (*grads, None, None)
 
 
 edge_values.register_autograd(_backward, setup_context=_setup_context)
@@ -121,8 +129,12 @@ if WITH_NUMBA:
         parallel(edges.values, len(absolute), *given, out)
         return out
 
-    @_edge_values_backward.register_kernel("cpu")
-    def _edge_values_backward_cpu(
+
+if WITH_TRITON:
+    edge_values.register_kernel("cuda", triton_edges.values)
+
+    @_edge_values_backward.register_kernel("cuda")
+    def _edge_values_backward_cuda(
         absolute: Tensor,
         relative_i: Tensor,
         relative_j: Tensor,
@@ -132,7 +144,6 @@ if WITH_NUMBA:
         col: Tensor,
         grad: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        given = (absolute, relative_i, relative_j, alpha, beta)
-        how = edges.Given(grad.contiguous().numpy())
+        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
         none = relative_i.new_zeros(absolute.size(1))
-        return edges.gradients(*given, rowptr, col, how, torch.ones_like(absolute), none, none)
+        return triton_edges.gradients(*given, triton_edges.Given(grad), grad, none, none)

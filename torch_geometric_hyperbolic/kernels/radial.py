@@ -18,12 +18,12 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
     """``(*manifold.to_ball(x), manifold.log0(x))``, equal up to rounding.
 
     Args:
-        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``, float32 or float64.
+        x (torch.Tensor): points on ``manifold``, ``[..., ambient_dim]``, float32 or float64.
         manifold (Manifold): their space.
 
     Returns:
-        Points of the ball ``[N, channels]`` (float64 for the hyperboloid), their gaps ``[N, 1]``
-        in float64, and tangent vectors at the origin ``[N, channels]``. :math:`O(N F)`; once
+        Points of the ball ``[..., channels]`` (float64 for the hyperboloid), their gaps ``[..., 1]``
+        in float64, and tangent vectors at the origin ``[..., channels]``. :math:`O(N F)`; once
         differentiable where fused.
 
     Example:
@@ -32,18 +32,21 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
     """
     if not _fuses(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
-    return _chart(x, _curvature(manifold), manifold.ambient_dim(1) == 2)
+    rows = x.reshape(-1, x.size(-1))
+    point, gap, log = _chart(rows, curvature(manifold, x), manifold.ambient_dim(1) == 2)
+    shape = x.shape[:-1]
+    return point.view(*shape, -1), gap.view(*shape, 1), log.view(*shape, -1)
 
 
 def exp0(v: Tensor, manifold: Manifold) -> Tensor:
     """``manifold.exp0(v)``, equal up to rounding.
 
     Args:
-        v (torch.Tensor): tangent vectors at the origin, ``[N, channels]``.
+        v (torch.Tensor): tangent vectors at the origin, ``[..., channels]``.
         manifold (Manifold): the space.
 
     Returns:
-        Points on ``manifold``, ``[N, ambient_dim]``. :math:`O(N F)`; once differentiable where
+        Points on ``manifold``, ``[..., ambient_dim]``. :math:`O(N F)`; once differentiable where
         fused.
 
     Example:
@@ -52,18 +55,20 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
     """
     if not _fuses(v, manifold):
         return manifold.exp0(v)
-    return _exp0(v, _curvature(manifold), manifold.ambient_dim(1) == 2)
+    rows = v.reshape(-1, v.size(-1))
+    x = _exp0(rows, curvature(manifold, v), manifold.ambient_dim(1) == 2)
+    return x.view(*v.shape[:-1], -1)
 
 
 def log0(x: Tensor, manifold: Manifold) -> Tensor:
     """``manifold.log0(x)``, equal up to rounding.
 
     Args:
-        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
+        x (torch.Tensor): points on ``manifold``, ``[..., ambient_dim]``.
         manifold (Manifold): their space.
 
     Returns:
-        Tangent vectors at the origin, ``[N, channels]``. :math:`O(N F)`; once differentiable where
+        Tangent vectors at the origin, ``[..., channels]``. :math:`O(N F)`; once differentiable where
         fused.
 
     Example:
@@ -75,11 +80,15 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
 
 def _fuses(x: Tensor, manifold: Manifold) -> bool:
     known = type(manifold) in (PoincareBall, Lorentz)
-    return known and x.dim() == 2 and x.dtype in num.MIN_GAP and fused_engine(x) == "numba"
+    usual = x.dim() > 1 and x.numel() > 0 and x.dtype in num.MIN_GAP
+    return known and usual and fused_engine(x) == "numba"
 
 
-def _curvature(manifold: Manifold) -> Tensor:
-    return torch.as_tensor(manifold.c, dtype=torch.float64)
+def curvature(manifold: Manifold, x: Tensor) -> Tensor:
+    """``manifold.c`` as the float64 tensor that operators take, on the device of ``x``."""
+    if isinstance(manifold.c, Tensor):
+        return manifold.c
+    return torch.full((), manifold.c, dtype=torch.float64, device=x.device)
 
 
 @torch.library.custom_op("tgh::chart", mutates_args=(), device_types="cpu")
@@ -124,9 +133,7 @@ def _exp0_output(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
 
 
 @torch.library.custom_op("tgh::exp0_backward", mutates_args=(), device_types="cpu")
-def _exp0_backward(
-    v: Tensor, c: Tensor, hyperboloid: bool, grad: Tensor
-) -> tuple[Tensor, Tensor]:
+def _exp0_backward(v: Tensor, c: Tensor, hyperboloid: bool, grad: Tensor) -> tuple[Tensor, Tensor]:
     d_v, d_c = _like(v), torch.empty(len(v), dtype=torch.float64)
     parallel(radial.exp0_gradients, len(v), v, *_constants(v, c), hyperboloid, grad, d_v, d_c)
     return d_v, d_c.sum()

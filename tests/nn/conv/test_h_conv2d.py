@@ -16,6 +16,7 @@ from tests.nn.conv.helpers import (
     pickled,
     points,
 )
+from torch_geometric_hyperbolic.kernels import set_fused
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HConv2d
 from torch_geometric_hyperbolic.testing import assert_on_manifold
@@ -167,12 +168,59 @@ def test_there_is_a_pivot_map_for_other_channels_or_a_stride(channels, kwargs, m
         assert_near(weight.T @ weight, torch.eye(3), 1e-6)
 
 
+def results(conv: HConv2d, image: Tensor, pull: Tensor) -> list[Tensor]:
+    """The layer's output and the gradients of the image and all parameters."""
+    image = image.detach().requires_grad_()
+    out = conv(image)
+    return [out, *torch.autograd.grad(out, [image, *conv.parameters()], pull)]
+
+
+@pytest.mark.parametrize(
+    "manifold", [PoincareBall(0.7, learnable=True), Lorentz(0.7, learnable=True), Euclidean()]
+)
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("channels", [(3, 3), (3, 5)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-7)])
+def test_fused_and_plain_engines_agree(manifold, window, channels, dtype, tolerance):
+    conv = make_conv(manifold, channels, **WINDOWS[window]).to(dtype)
+    image = random_image(manifold).to(dtype)
+    pull = torch.randn_like(conv(image))
+    fused = results(conv, image, pull)
+    try:
+        set_fused(False)
+        plain = results(conv, image, pull)
+    finally:
+        set_fused(True)
+    for f, p in zip(fused, plain, strict=True):
+        assert f.dtype == p.dtype
+        atol = tolerance * max(1.0, float(p.detach().abs().max()))
+        torch.testing.assert_close(f, p, atol=atol, rtol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_layout_of_the_image_does_not_matter(dtype):
+    conv = make_conv(PoincareBall(), (3, 3), padding=1).to(dtype)
+    image = random_image(PoincareBall(), height=5).to(dtype)
+    pull = torch.randn_like(conv(image))
+    expected = results(conv, image.contiguous(), pull)
+    for strided in (
+        image.contiguous(memory_format=torch.channels_last),
+        image.mT.contiguous().mT,
+        image.repeat_interleave(2, 0)[::2],
+    ):
+        for actual, e in zip(results(conv, strided, pull), expected, strict=True):
+            assert_near(actual, e, 0.0)
+
+
 @each_space
 def test_images_of_a_batch_are_computed_as_if_alone(manifold):
     conv = make_conv(manifold, padding=1)
     image = random_image(manifold)
     assert_near(conv(image), torch.cat([conv(image[:1]), conv(image[1:])]))
-    assert conv(image[:0]).shape == (0, manifold.ambient_dim(5), 4, 5)
+    empty = image[:0].detach().requires_grad_()
+    assert conv(empty).shape == (0, manifold.ambient_dim(5), 4, 5)
+    conv(empty).sum().backward()
+    assert not conv.weight.grad.any()
 
 
 @each_space

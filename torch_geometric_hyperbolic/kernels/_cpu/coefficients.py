@@ -12,10 +12,10 @@ from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor
 
 
 @compiled
-def _squared(x, y):
+def _squared(points_i, i, points_j, j):
     total = 0.0
-    for k in range(len(x)):
-        d = np.float64(y[k]) - np.float64(x[k])
+    for k in range(points_i.shape[1]):
+        d = np.float64(points_j[j, k]) - np.float64(points_i[i, k])
         total += d * d
     return total
 
@@ -24,36 +24,23 @@ def _squared(x, y):
 def coefficients(start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, alpha, beta):
     """Both scalars of every edge of targets ``start`` to ``stop``."""
     for i in range(start, stop):
+        by_i = 1 / gap_i[i, 0]
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
+            by_j = 1 / gap_j[j, 0]
             if c == 0:
-                alpha[e], beta[e] = unit / gap_j[j, 0], 0.0
+                alpha[e], beta[e] = unit * by_j, 0.0
                 continue
-            q = c * _squared(points_i[i], points_j[j]) / (gap_i[i, 0] * gap_j[j, 0])
+            q = c * _squared(points_i, i, points_j, j) * (by_i * by_j)
             a, _ = rel_factor(q)
-            alpha[e], beta[e] = unit * a / gap_j[j, 0], unit * a * q
+            alpha[e], beta[e] = unit * a * by_j, unit * a * q
 
 
 @compiled
 def grad_targets(
-    start,
-    stop,
-    points_i,
-    gap_i,
-    points_j,
-    gap_j,
-    c,
-    unit,
-    rowptr,
-    col,
-    grad_alpha,
-    grad_beta,
-    d_points_i,
-    d_gap_i,
-    d_c,
-    pull,
-    d_gap,
-):
+    start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, grad_alpha, grad_beta,
+    d_points_i, d_gap_i, d_c, pull, d_gap,
+):  # fmt: skip
     """Gradients that belong to targets, and of every edge: its ``pull`` on the source along
     :math:`p_j - p_i`, and the gradient by the source's gap.
     """
@@ -62,24 +49,24 @@ def grad_targets(
     for i in range(start, stop):
         moved[:] = 0
         by_gap, by_c = 0.0, 0.0
-        p_i, g_i = points_i[i], gap_i[i, 0]
+        by_i = 1 / gap_i[i, 0]
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            p_j, g_j = points_j[j], gap_j[j, 0]
+            by_j = 1 / gap_j[j, 0]
             if c == 0:
-                pull[e], d_gap[e] = 0.0, -grad_alpha[e] * unit / (g_j * g_j)
+                pull[e], d_gap[e] = 0.0, -grad_alpha[e] * unit * by_j * by_j
                 continue
-            ratio = _squared(p_i, p_j) / (g_i * g_j)
+            ratio = _squared(points_i, i, points_j, j) * (by_i * by_j)
             q = c * ratio
             a, slope = rel_factor(q)
-            d_q = unit * (grad_alpha[e] * slope / g_j + grad_beta[e] * (slope * q + a))
-            along = 2 * c * d_q / (g_i * g_j)
+            d_q = unit * (grad_alpha[e] * slope * by_j + grad_beta[e] * (slope * q + a))
+            along = 2 * c * d_q * (by_i * by_j)
             for k in range(channels):
-                moved[k] -= along * (np.float64(p_j[k]) - np.float64(p_i[k]))
-            by_gap -= d_q * q / g_i
+                moved[k] -= along * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
+            by_gap -= d_q * q * by_i
             by_c += d_q * ratio
             pull[e] = along
-            d_gap[e] = -(d_q * q + grad_alpha[e] * unit * a / g_j) / g_j
+            d_gap[e] = -(d_q * q + grad_alpha[e] * unit * a * by_j) * by_j
         d_points_i[i] = moved
         d_gap_i[i, 0] = by_gap
         d_c[i] = by_c
@@ -95,12 +82,11 @@ def grad_sources(
     for j in range(start, stop):
         moved[:] = 0
         by_gap = 0.0
-        p_j = points_j[j]
         for position in range(colptr[j], colptr[j + 1]):
             e = order[position]
-            p_i = points_i[target[position]]
+            i = target[position]
             for k in range(channels):
-                moved[k] += pull[e] * (np.float64(p_j[k]) - np.float64(p_i[k]))
+                moved[k] += pull[e] * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
             by_gap += d_gap[e]
         d_points_j[j] = moved
         d_gap_j[j, 0] = by_gap

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
     try:
         loop(cuts[0], cuts[1], *arrays)
     finally:
-        for other in others:
-            other.result()
+        wait(others)
+    for other in others:
+        other.result()
 
 
 def _threads() -> ThreadPoolExecutor:

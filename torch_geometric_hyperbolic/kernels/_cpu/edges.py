@@ -57,13 +57,12 @@ def _(how, i, e, channel, z):
 def values(start, stop, absolute, relative_i, relative_j, alpha, beta, rowptr, col, out):
     """The value z of every edge."""
     for i in range(start, stop):
-        a, r_i = absolute[i], relative_i[i]
         for e in range(rowptr[i], rowptr[i + 1]):
-            r_j = relative_j[col[e]]
+            j = col[e]
             by_j = np.float64(alpha[e])
             by_i = by_j + np.float64(beta[e])
             for k in range(absolute.shape[1]):
-                out[e, k] = a[k] + by_j * r_j[k] - by_i * r_i[k]
+                out[e, k] = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
 
 
 @compiled
@@ -80,17 +79,18 @@ def extremes(
         for i in range(block * BLOCK, min((block + 1) * BLOCK, len(absolute))):
             best[:] = -np.inf
             where[:] = -1
-            a, r_i = absolute[i], relative_i[i]
             for e in range(rowptr[i], rowptr[i + 1]):
-                r_j = relative_j[col[e]]
+                j = col[e]
                 by_j = np.float64(alpha[e])
                 by_i = by_j + np.float64(beta[e])
                 for k in range(channels):
-                    value = a[k] + by_j * r_j[k] - by_i * r_i[k]
+                    value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                     total[k] += value
                     squares[k] += value * value
                     signed = sign[k] * value
-                    better = (signed > best[k]) | (signed != signed)  # NaN stays visible
+                    # the first NaN stays, and the first edge even if its value is -inf
+                    better = (signed > best[k]) | (where[k] < 0)
+                    better |= (signed != signed) & (best[k] == best[k])
                     best[k] = signed if better else best[k]
                     where[k] = e if better else where[k]
             for k in range(channels):
@@ -108,13 +108,12 @@ def activated_sums(
     total = np.empty(channels)
     for i in range(start, stop):
         total[:] = 0
-        a, r_i = absolute[i], relative_i[i]
         for e in range(rowptr[i], rowptr[i + 1]):
-            r_j = relative_j[col[e]]
+            j = col[e]
             by_j = np.float64(alpha[e])
             by_i = by_j + np.float64(beta[e])
             for k in range(channels):
-                value = a[k] + by_j * r_j[k] - by_i * r_i[k]
+                value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                 total[k] += value if value > 0 else slope * value
         out[i] = total
 
@@ -145,19 +144,18 @@ def grad_targets(
     for i in range(start, stop):
         by_a[:] = 0
         by_r[:] = 0
-        a, r_i, g = absolute[i], relative_i[i], grad[i]
         for e in range(rowptr[i], rowptr[i + 1]):
-            r_j = relative_j[col[e]]
+            j = col[e]
             by_j = np.float64(alpha[e])
             by_i = by_j + np.float64(beta[e])
             along, against = 0.0, 0.0
             for k in range(channels):
-                z = a[k] + by_j * r_j[k] - by_i * r_i[k]
-                d = constant[k] + linear[k] * z + g[k] * _weight(how, i, e, k, z)
+                z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
+                d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_a[k] += d
                 by_r[k] += by_i * d
-                along += d * (r_j[k] - r_i[k])
-                against += d * r_i[k]
+                along += d * (relative_j[j, k] - relative_i[i, k])
+                against += d * relative_i[i, k]
             d_alpha[e] = along
             d_beta[e] = -against
         d_absolute[i] = by_a
@@ -187,16 +185,14 @@ def grad_sources(
     by_r = np.empty(channels)
     for j in range(start, stop):
         by_r[:] = 0
-        r_j = relative_j[j]
         for position in range(colptr[j], colptr[j + 1]):
             e = order[position]
             i = target[position]
-            a, r_i, g = absolute[i], relative_i[i], grad[i]
             by_j = np.float64(alpha[e])
             by_i = by_j + np.float64(beta[e])
             for k in range(channels):
-                z = a[k] + by_j * r_j[k] - by_i * r_i[k]
-                d = constant[k] + linear[k] * z + g[k] * _weight(how, i, e, k, z)
+                z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
+                d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_r[k] += by_j * d
         d_relative_j[j] = by_r
 

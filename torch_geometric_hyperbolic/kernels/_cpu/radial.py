@@ -73,10 +73,10 @@ def _hyperboloid_row(x, c, row):
     """Writes the row, no longer than the longest; returns what it was shortened by and s."""
     shrink, s = 1.0, c * _dot(x, x)
     if not s <= MAX_SPACE**2:
-        shrink, s = _shrink(x, c, MAX_SPACE), MAX_SPACE**2
+        shrink = _shrink(x, c, MAX_SPACE)
     for k in range(len(x)):
         row[k] = x[k] * shrink
-    return shrink, s
+    return shrink, s if shrink == 1 else c * _dot(row, row)
 
 
 @compiled
@@ -135,20 +135,24 @@ def chart_gradients(
 
 
 @compiled
-def _exp_row(v, c, step, smallest, hyperboloid, row):
-    r"""Writes the point's row (its space part); returns what ``v`` was shortened by, the factor of
-    the shortened ``v`` and its derivative by :math:`s`, and :math:`s`.
+def _exp_row(v, c, step, smallest, hyperboloid, short, row):
+    r"""Writes ``v``, shortened if it is too long, and the point's row (its space part); returns by
+    how much it was shortened, and the factor between the two with its derivative by :math:`s`.
     """
     shrink, s = 1.0, c * _dot(v, v)
     if not s <= MAX_LENGTH**2:
-        shrink, s = _shrink(v, c, MAX_LENGTH), MAX_LENGTH**2
+        shrink = _shrink(v, c, MAX_LENGTH)
+    for k in range(len(v)):
+        short[k] = v[k] * shrink
+    if shrink != 1:
+        s = c * _dot(short, short)
     by, d_by = sinhc(s) if hyperboloid else tanhc(s)
     for k in range(len(v)):
-        row[k] = v[k] * shrink * by
+        row[k] = short[k] * by
     if not hyperboloid and not _gap(row, c, step) >= smallest:
         by = math.sqrt((1 - 2 * smallest) / s)
         for k in range(len(v)):
-            row[k] = v[k] * shrink * by
+            row[k] = short[k] * by
         d_by = -0.5 * by / s
     if shrink != 1:
         d_by = -0.5 * by / s
@@ -159,31 +163,28 @@ def _exp_row(v, c, step, smallest, hyperboloid, row):
 def exp0(start, stop, v, c, step, smallest, hyperboloid, x):
     """Points of rows ``start`` to ``stop``."""
     first = 1 if hyperboloid else 0
-    row = np.empty(v.shape[1])
+    short = np.empty(v.shape[1])
     for i in range(start, stop):
-        shrink, by, _ = _exp_row(v[i], c, step, smallest, hyperboloid, x[i, first:])
+        _, by, _ = _exp_row(v[i], c, step, smallest, hyperboloid, short, x[i, first:])
         if hyperboloid:
-            for k in range(len(row)):
-                row[k] = v[i, k] * shrink * by
-            x[i, 0] = math.sqrt(1 / c + _dot(row, row))
+            x[i, 0] = math.sqrt(1 / c + by * by * _dot(short, short))
 
 
 @compiled
 def exp0_gradients(start, stop, v, c, step, smallest, hyperboloid, grad, d_v, d_c):
     """Gradients of :func:`exp0`, that of ``c`` row by row."""
     first = 1 if hyperboloid else 0
-    row, back = np.empty(v.shape[1], v.dtype), np.empty(v.shape[1])
+    row, short, back = np.empty(v.shape[1], v.dtype), np.empty(v.shape[1]), np.empty(v.shape[1])
     for i in range(start, stop):
-        shrink, by, d_by = _exp_row(v[i], c, step, smallest, hyperboloid, row)
+        shrink, by, d_by = _exp_row(v[i], c, step, smallest, hyperboloid, short, row)
         by_time = 0.0
         d_c[i] = 0
         if hyperboloid:  # the time is sqrt(1 / c + |space|^2)
-            time = math.sqrt(1 / c + _dot(row, row))
-            by_time = grad[i, 0] / time
+            by_time = grad[i, 0] / math.sqrt(1 / c + by * by * _dot(short, short))
             d_c[i] = -0.5 * by_time / (c * c)
         for k in range(len(row)):
-            back[k] = grad[i, first + k] + by_time * row[k]
-        of_s = d_by * _dot(back, v[i]) * shrink
-        d_c[i] += of_s * _dot(v[i], v[i]) * shrink * shrink
+            back[k] = grad[i, first + k] + by_time * by * short[k]
+        of_s = d_by * _dot(back, short)
+        d_c[i] += of_s * _dot(short, short)
         for k in range(len(row)):
-            d_v[i, k] = shrink * (by * back[k] + 2 * c * of_s * shrink * v[i, k])
+            d_v[i, k] = shrink * (by * back[k] + 2 * c * of_s * short[k])

@@ -34,8 +34,9 @@ def asinhc(s, root):
     if s < BELOW:
         return _series(ASINHC, s)
     t = math.sqrt(s)
-    value = math.log(t + root) / t
-    return value, (1 / root - value) / (2 * s)
+    by = 1 / t
+    value = math.log(t + root) * by
+    return value, 0.5 * (1 / root - value) * by * by
 
 
 @compiled
@@ -76,5 +77,6 @@ def rel_factor(q):
     """
     w = math.sqrt(1 + q)
     h, d_h = asinhc(q, w)
-    a = h / w
-    return a, d_h / w - a / (2 * w * w)
+    by = 1 / w
+    a = h * by
+    return a, (d_h - 0.5 * a * by) * by

@@ -8,6 +8,13 @@ from torch_geometric.typing import Adj
 from torch_geometric_hyperbolic.kernels import group_edges
 
 
+def with_int64(adjacency: Adj) -> Adj:
+    """The same edges with int64 indices: with int32 the gradients of PyG's gathering are wrong."""
+    if type(adjacency) is Tensor and adjacency.dtype == torch.int32:
+        return adjacency.long()
+    return adjacency
+
+
 def group_adjacency(
     adjacency: Adj, sizes: tuple[int, int], flow: str
 ) -> tuple[Tensor, Tensor] | None:

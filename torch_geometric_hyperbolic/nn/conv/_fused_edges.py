@@ -15,6 +15,7 @@ from torch_geometric.nn import aggr
 
 from torch_geometric_hyperbolic.geometry._numerics import working_dtype
 from torch_geometric_hyperbolic.kernels import chart, edge_coefficients, edge_max, edge_sum
+from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
 from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
@@ -76,7 +77,7 @@ def edge_terms(
     if source is not target:
         points_j, gap_j, _ = chart(source, manifold)
         relative_j = linear(points_j.double(), to_relative.double())
-    c = torch.as_tensor(manifold.c, dtype=torch.float64, device=target.device)
+    c = curvature(manifold, target)
     alpha, beta = edge_coefficients(
         points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
     )
@@ -99,7 +100,7 @@ class FusedEdges(NamedTuple):
 
     def _extreme(self, terms: EdgeTerms) -> Tensor:
         sign = terms.relative_i.new_ones(terms.absolute.size(1))
-        if self.norm is not None and self.norm.affine:
+        if self.norm is not None and self.norm.weight is not None:
             sign = torch.where(self.norm.weight < 0, -sign, sign)
         z, edge, total, squares = edge_max(*terms, sign if self.reduce == "max" else -sign)
         if self.norm is not None:
@@ -136,10 +137,10 @@ class FusedEdges(NamedTuple):
         else:
             mean, variance = norm.running_mean.double(), norm.running_var.double()
         scale = (variance + norm.eps).rsqrt()
-        if norm.affine:
+        if norm.weight is not None:
             scale = scale * norm.weight
         shift = -mean * scale
-        return scale, shift + norm.bias if norm.affine else shift
+        return scale, shift if norm.bias is None else shift + norm.bias
 
 
 def fused_edges(nn: Any, aggr_module: Any, num_edges: int) -> FusedEdges | None:
@@ -188,7 +189,8 @@ def _learns(norm: torch.nn.BatchNorm1d) -> bool:
 @torch.no_grad()
 def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
     """Move the running statistics as :class:`torch.nn.BatchNorm1d` does."""
-    if not norm.training or norm.running_mean is None or norm.running_var is None:
+    tracks = norm.training and norm.track_running_stats
+    if not tracks or norm.running_mean is None or norm.running_var is None:
         return
     momentum: Any = norm.momentum
     if norm.num_batches_tracked is not None:

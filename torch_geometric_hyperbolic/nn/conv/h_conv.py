@@ -16,7 +16,9 @@ from torch_geometric_hyperbolic.checks import (
     check_weight,
     validation_enabled,
 )
+from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 
 
 class HConv(MessagePassing):
@@ -131,7 +133,7 @@ class HConv(MessagePassing):
         else:
             absolute = (self.manifold.log0(source), None)
         windows = self.propagate(
-            edge_index,
+            with_int64(edge_index),
             x=x,
             p=p,
             s=s,
@@ -202,4 +204,4 @@ def base_point(pivot: Tensor, lin_pivot: Optional[torch.nn.Linear], manifold: Ma
     """Where H-Conv 0.2 starts from: the pivot, or its image under a linear map of log0."""
     if lin_pivot is None:
         return pivot
-    return manifold.exp0(lin_pivot(manifold.log0(pivot)))
+    return exp0(lin_pivot(log0(pivot, manifold)), manifold)

@@ -9,10 +9,14 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
-from torch_geometric_hyperbolic.kernels import fused_engine
-from torch_geometric_hyperbolic.kernels.move import move
-from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
-from torch_geometric_hyperbolic.kernels.to_ball import to_ball
+from torch_geometric_hyperbolic.kernels import (
+    exp0,
+    fused_engine,
+    log0,
+    move,
+    relative_windows,
+    to_ball,
+)
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
 from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair
@@ -42,7 +46,9 @@ class HConv2d(torch.nn.Module):
     differ), and with ``pivot=False`` from
     :class:`torch.nn.Conv2d` between ``log0`` and ``exp0``. Neither is invariant to isometries.
 
-    Cost :math:`O(H W K F F')` with :math:`K` pixels in a window, memory :math:`O(H W K F)`.
+    Cost :math:`O(H W K F F')` with :math:`K` pixels in a window. The fused engine of the CPU holds
+    the windows of a few images at a time, any other :math:`O(H W K F)` numbers per image. Fused, it
+    is once differentiable.
 
     Args:
         in_channels (int): Dimension of the input space.
@@ -119,16 +125,16 @@ class HConv2d(torch.nn.Module):
         self._check_size(x)
         x = x.movedim(1, -1)  # [B, H, W, ambient]
         if not self.pivot:
-            return self.manifold.exp0(self._absolute(x)).movedim(-1, 1)
+            return exp0(self._absolute(x), self.manifold).movedim(-1, 1)
         x = x.contiguous()
         full = x.dtype in (torch.float32, torch.float64)
         v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
         base = base_point(self._pivots(x), self.lin_pivot, self.manifold)
-        return move(self.manifold, base, v).movedim(-1, 1)
+        return move(base, v, self.manifold).movedim(-1, 1)
 
     def _absolute(self, x: Tensor) -> Tensor:
         """The ordinary convolution of log0, ``[B, H', W', out_channels]``."""
-        log = self.manifold.log0(x).movedim(-1, 1)
+        log = log0(x, self.manifold).movedim(-1, 1)
         return torch.nn.functional.conv2d(
             log, self.weight, self.bias, self.stride, self.padding, self.dilation
         ).movedim(1, -1)
@@ -146,7 +152,7 @@ class HConv2d(torch.nn.Module):
 
     def _fused(self, x: Tensor) -> Tensor:
         """The same without the relative vectors in memory."""
-        points, gap = to_ball(self.manifold, x)
+        points, gap = to_ball(x, self.manifold)
         height, width = x.shape[1:3]
         pixels = torch.arange(height * width, dtype=torch.int32).view(1, height, width, 1)
         table = self._windows(self._pad(pixels, -1))

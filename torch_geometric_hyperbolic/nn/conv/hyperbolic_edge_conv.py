@@ -19,10 +19,10 @@ from torch_geometric_hyperbolic.checks import (
 )
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency
+from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, with_int64
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
 from torch_geometric_hyperbolic.nn.conv._fused_edges import edge_terms, fused_edges
-from torch_geometric_hyperbolic.nn.pool.knn import knn
+from torch_geometric_hyperbolic.nn.pool.knn import neighbour_table
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 
 #: Aggregations that need no more than the segments of sorted edges.
@@ -117,7 +117,7 @@ class HyperbolicEdgeConv(MessagePassing):
             graph = group_adjacency(edge_index, sizes, self.flow)
         if split is not None and graph is not None:
             return self._convolve_grouped(source, target, *graph, split)
-        return self._convolve(source, target, edge_index, split)
+        return self._convolve(source, target, with_int64(edge_index), split)
 
     def _check(self, source: Tensor, target: Tensor, split: Optional[Split]) -> None:
         width = None
@@ -292,15 +292,17 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
             x = (x, x)
         source, target = x[0], x[1]
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
-        edges = knn(
-            source, target, self.k, pair[0], pair[1], manifold=self.manifold, engine=self.engine
+        table = neighbour_table(
+            source, target, self.k, *pair, self.manifold, loop=True, engine=self.engine
         )
         split = split_first_linear(self.nn)
         self._check(source, target, split)
-        rowptr = torch.arange(target.size(0) + 1, device=edges.device) * self.k
+        col = table.flatten()
+        rowptr = torch.arange(target.size(0) + 1, device=col.device) * self.k
         if split is not None and self._may_fuse(source):
-            return self._convolve_grouped(source, target, rowptr, edges[1].int(), split)
-        return self._convolve(source, target, edges.flip(0), split, rowptr)
+            return self._convolve_grouped(source, target, rowptr, col.int(), split)
+        centre = torch.arange(target.size(0), device=col.device).repeat_interleave(self.k)
+        return self._convolve(source, target, torch.stack([col, centre]), split, rowptr)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(nn={self.nn}, k={self.k}, manifold={self.manifold})"

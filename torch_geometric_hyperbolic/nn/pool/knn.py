@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
-from torch_geometric_hyperbolic.kernels import knn_table
+from torch_geometric_hyperbolic.kernels import knn_table, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
 
@@ -54,7 +54,7 @@ def knn(
         tensor([[0, 0],
                 [2, 1]])
     """
-    table = _neighbours(x, y, k, batch_x, batch_y, manifold, loop=True, engine=engine)
+    table = neighbour_table(x, y, k, batch_x, batch_y, manifold, loop=True, engine=engine)
     row = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
     return torch.stack([row, table.flatten()])
 
@@ -97,14 +97,14 @@ def knn_graph(
     """
     if flow not in ("source_to_target", "target_to_source"):
         raise ValueError(f"'flow' must be 'source_to_target' or 'target_to_source' (got {flow!r})")
-    table = _neighbours(x, x, k, batch, batch, manifold, loop=loop, engine=engine)
+    table = neighbour_table(x, x, k, batch, batch, manifold, loop=loop, engine=engine)
     centre = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
     pair = [table.flatten(), centre]
     return torch.stack(pair if flow == "source_to_target" else pair[::-1])
 
 
 @torch.no_grad()
-def _neighbours(
+def neighbour_table(
     x: Tensor,
     y: Tensor,
     k: int,
@@ -138,7 +138,7 @@ def _neighbours(
         raise ValueError("'engine' is 'fused', but numba is not installed")
     if engine == "fused" and x.device.type != "cpu":
         raise ValueError(f"'engine' is 'fused', which runs on the CPU only (got {x.device})")
-    points, gap = manifold.to_ball(x)
-    queries = points if y is x else manifold.to_ball(y)[0]
+    points, gap = to_ball(x, manifold)
+    queries = points if y is x else to_ball(y, manifold)[0]
     c = torch.as_tensor(manifold.c, dtype=torch.float64)
     return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine)

@@ -1,0 +1,98 @@
+"""Aggregations of sorted edges, forward and backward, beside PyG's mean; and which engine reduces.
+
+Checks that the engines agree, then times all interleaved and writes the medians to a JSON file:
+
+    python benchmarks/micro/aggregations.py --out benchmarks/results/micro-aggregations.json
+
+Needs torch-scatter.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _timing import describe_machine, medians  # isort: split
+
+import torch
+import torch_scatter
+from torch import Tensor
+from torch_geometric.nn import MeanAggregation
+from torch_geometric.utils import scatter, segment
+
+from torch_geometric_hyperbolic.manifolds import Lorentz, PoincareBall
+from torch_geometric_hyperbolic.nn import (
+    FrechetMeanAggregation,
+    MidpointAggregation,
+    TangentAggregation,
+)
+
+NODES, NEIGHBOURS, CHANNELS = 8192, 20, 64
+
+
+def gradients(run: Callable[[], Tensor], x: Tensor) -> Callable[[], Any]:
+    """A forward and backward call."""
+    return lambda: torch.autograd.grad(run().sum(), x)
+
+
+def reductions(reduce: str, repeats: int) -> dict[str, float]:
+    """The engines of one reduction."""
+    x = torch.randn(NODES * NEIGHBOURS, CHANNELS, requires_grad=True)
+    index = torch.arange(NODES).repeat_interleave(NEIGHBOURS)
+    ptr = torch.arange(NODES + 1) * NEIGHBOURS
+    operations: dict[str, Callable[[], Tensor]] = {
+        "torch scatter": lambda: scatter(x, index, 0, NODES, reduce),
+        "torch segment": lambda: torch.segment_reduce(x, reduce, offsets=ptr),
+        "torch_scatter segment": lambda: torch_scatter.segment_csr(x, ptr, reduce=reduce),
+        "used (segment)": lambda: segment(x, ptr, reduce=reduce),
+    }
+    expected = operations["torch scatter"]()
+    for operation in operations.values():
+        torch.testing.assert_close(operation(), expected)
+    return medians({name: gradients(run, x) for name, run in operations.items()}, repeats)
+
+
+def means(repeats: int) -> dict[str, float]:
+    """Means on manifolds beside PyG's mean of vectors."""
+    ball, hyperboloid = PoincareBall(), Lorentz()
+    v = torch.randn(NODES * NEIGHBOURS, CHANNELS) / CHANNELS**0.5
+    index = torch.arange(NODES).repeat_interleave(NEIGHBOURS)
+    contenders = {}
+    for name, x, aggr in (
+        ("PyG mean of vectors", v, MeanAggregation()),
+        ("tangent mean, ball", ball.exp0(v / 2), TangentAggregation("mean", manifold=ball)),
+        ("midpoint, ball", ball.exp0(v / 2), MidpointAggregation(manifold=ball)),
+        ("midpoint, hyperboloid", hyperboloid.exp0(v), MidpointAggregation(manifold=hyperboloid)),
+        ("Frechet mean, ball", ball.exp0(v / 2), FrechetMeanAggregation(manifold=ball)),
+    ):
+        x.requires_grad_()
+        contenders[name] = gradients(lambda x=x, aggr=aggr: aggr(x, index, dim_size=NODES), x)
+    return medians(contenders, repeats)
+
+
+def main() -> None:
+    """Runs all and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: 5)")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    record = describe_machine() | {
+        "edges": NODES * NEIGHBOURS,
+        "groups": NODES,
+        "channels": CHANNELS,
+        "reductions ms": {r: reductions(r, args.repeats) for r in ("max", "mean", "sum")},
+        "means ms": means(args.repeats),
+    }
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    for title, times in (*record["reductions ms"].items(), ("means", record["means ms"])):
+        print(title)
+        for name, ms in times.items():
+            print(f"  {name:24}{ms:10.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

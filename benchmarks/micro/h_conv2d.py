@@ -1,0 +1,95 @@
+"""What a convolution of points costs beside torch.nn.Conv2d, forward and backward.
+
+Checks the layers against their formulas in plain PyTorch, then times them interleaved and writes
+the medians to a JSON file:
+
+    python benchmarks/micro/h_conv2d.py --out benchmarks/results/micro-h_conv2d.json
+
+Needs numba.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _timing import medians  # isort: split
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.kernels import set_fused
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import HConv2d
+
+BATCH, CHANNELS, SIZE = 32, 32, 32
+WINDOW = {"kernel_size": 3, "padding": 1}
+SPACES = (PoincareBall(), Lorentz(), Euclidean())
+
+
+def image(manifold: Manifold, batch: int) -> Tensor:
+    """Normal points at distances of about 1 from the origin, contiguous ``[B, F, H, W]``."""
+    half = 0.5 if isinstance(manifold, PoincareBall) else 1.0  # vectors are half as long there
+    x = manifold.exp0(half * torch.randn(batch, SIZE, SIZE, CHANNELS) / CHANNELS**0.5)
+    return x.movedim(-1, 1).contiguous()
+
+
+def gradients(layer: torch.nn.Module, x: Tensor, pull: Tensor) -> list[Tensor]:
+    """One forward and one backward pass: gradients by the image and all parameters."""
+    return list(torch.autograd.grad(layer(x), [x, *layer.parameters()], pull))
+
+
+def call(layer: torch.nn.Module, x: Tensor) -> Callable[[], list[Tensor]]:
+    """A pass with fixed gradients of the output."""
+    x = x.requires_grad_()
+    pull = torch.randn_like(layer(x), memory_format=torch.contiguous_format)
+    return lambda: gradients(layer, x, pull)
+
+
+def check(layer: HConv2d) -> None:
+    """The fused engine gives what plain PyTorch does."""
+    run = call(layer, image(layer.manifold, batch=2))
+    fused = run()
+    set_fused(False)
+    plain = run()
+    set_fused(True)
+    for f, p in zip(fused, plain, strict=True):
+        assert (f - p).abs().max() <= 1e-5 * p.abs().max(), layer
+
+
+def main() -> None:
+    """Runs all and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--repeats", type=int, default=31, help="timed calls of each (default: 31)")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(CHANNELS, CHANNELS, **WINDOW)
+    contenders: dict[str, Callable[[], Any]] = {
+        "torch.nn.Conv2d": call(conv, torch.randn(BATCH, CHANNELS, SIZE, SIZE))
+    }
+    for manifold in SPACES:
+        for pivot in (True, False):
+            layer = HConv2d(CHANNELS, CHANNELS, **WINDOW, manifold=manifold, pivot=pivot)
+            check(layer)
+            contenders[f"{manifold.name} pivot={pivot}"] = call(layer, image(manifold, BATCH))
+    times = medians(contenders, args.repeats)
+    for name, ms in times.items():
+        print(f"{name:<26}{ms:>9} ms {ms / times['torch.nn.Conv2d']:>8.2f} x")
+    record = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "image": [BATCH, CHANNELS, SIZE, SIZE],
+        "out_channels": CHANNELS,
+        **WINDOW,
+        "forward and backward in ms": times,
+    }
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    main()

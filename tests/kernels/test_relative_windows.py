@@ -1,0 +1,193 @@
+"""Windows of an image against a loop over pivots and pixels in float64."""
+
+import importlib
+
+import pytest
+import torch
+from torch import Tensor
+from torch.library import opcheck
+
+from tests.nn.conv.helpers import CURVED, points
+from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
+
+#: 4 windows of 3 pixels over 5 nodes: pivots inside, a repeated pixel, a pivot on padding.
+TABLE = torch.tensor([[0, 1, 2], [-1, 0, 4], [3, -1, 3], [1, 3, -1]], dtype=torch.int32)
+CENTRE = 1
+
+each_space = pytest.mark.parametrize("manifold", [*CURVED, Euclidean()], ids=str)
+
+
+def image(manifold: Manifold, radius: float = 2.0, batch: int = 2, channels: int = 3) -> Tensor:
+    return points(manifold, batch, 5, channels, radius=radius)
+
+
+def random_weight(channels: int = 3) -> Tensor:
+    return torch.randn(4, 3 * channels, dtype=torch.float64)
+
+
+def by_kernel(manifold: Manifold, x: Tensor, weight: Tensor) -> Tensor:
+    c = torch.as_tensor(manifold.c, dtype=torch.float64)
+    return relative_windows(*manifold.to_ball(x), c, weight, TABLE, CENTRE, manifold.rel_unit)
+
+
+def by_loop(manifold: Manifold, x: Tensor, weight: Tensor) -> Tensor:
+    """Pivot by pivot and pixel by pixel, the origin for a pivot on padding."""
+    channels = weight.size(1) // 3
+    origin = manifold.origin(channels, dtype=x.dtype)
+    out = []
+    for pixels in x:
+        for window in TABLE.tolist():
+            pivot = pixels[window[CENTRE]] if window[CENTRE] >= 0 else origin
+            seen = [
+                manifold.rel(pivot, pixels[j]) if j >= 0 else x.new_zeros(channels) for j in window
+            ]
+            out.append(weight @ torch.cat(seen))
+    return torch.stack(out).view(len(x), len(TABLE), -1)
+
+
+def inputs(c: float = 0.7, unit: float = 1.0, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """All arguments of the operator, those with a gradient first."""
+    manifold = PoincareBall(c)
+    p, gap = manifold.to_ball(image(manifold).to(dtype))
+    own = [p, gap, torch.tensor(c, dtype=torch.float64), random_weight().to(dtype)]
+    return [*(t.requires_grad_() for t in own), TABLE, CENTRE, unit]
+
+
+@each_space
+@pytest.mark.parametrize("radius", [1e-6, 0.1, 2.0, 6.0])
+def test_it_is_a_loop_over_windows(manifold, radius):
+    x, weight = image(manifold, radius), random_weight()
+    expected = by_loop(manifold, x, weight)
+    actual = by_kernel(manifold, x, weight)
+    torch.testing.assert_close(actual, expected, atol=1e-12 * radius, rtol=1e-10)
+
+
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+@pytest.mark.parametrize("radius", [0.01, 2.0, 6.0])
+def test_gradients_are_those_of_the_loop(space, radius):
+    """By points, weight and curvature."""
+    manifold = space(0.7, learnable=True)
+    x = image(manifold, radius).detach().requires_grad_()
+    weight = random_weight().requires_grad_()
+    leaves = [x, weight, manifold.log_scale]
+    pull = torch.randn(2, len(TABLE), 4, dtype=torch.float64)
+    expected = torch.autograd.grad(by_loop(manifold, x, weight), leaves, pull)
+    actual = torch.autograd.grad(by_kernel(manifold, x, weight), leaves, pull)
+    for a, e in zip(actual, expected, strict=True):
+        scale = float(e.abs().max())
+        torch.testing.assert_close(a.double(), e.double(), atol=2e-7 * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("c", [0.0, 0.7])
+@pytest.mark.parametrize("unit", [1.0, 2.0])
+def test_gradients_are_differences_of_values(c, unit):
+    own = inputs(0.7, unit)
+    own[2] = torch.tensor(c, dtype=torch.float64, requires_grad=c > 0)
+    assert torch.autograd.gradcheck(relative_windows, own)
+
+
+def test_gradients_have_the_exact_derivative_of_the_series():
+    """Neighbours at q of 1e-12 to 1e-2, on both sides of where the series ends."""
+    c = torch.tensor(1.0, dtype=torch.float64)
+    for q in torch.logspace(-12, -2, 21, dtype=torch.float64):
+        p = torch.tensor([[[0.0], [0.0]]], dtype=torch.float64)
+        p[0, 1, 0] = q.sqrt()
+        gap = torch.ones(1, 2, 1, dtype=torch.float64, requires_grad=True)
+        table = torch.tensor([[0, 1]], dtype=torch.int32)
+        weight = torch.ones(1, 2, dtype=torch.float64)
+        relative_windows(p, gap, c, weight, table, 0, 1.0).sum().backward()
+        # with g_j = 1 the vector is a(q) sqrt(q), and q is linear in 1 / g_i
+        slope = -2 / 3 + 16 * q / 15 - 48 * q**2 / 35 + 512 * q**3 / 315
+        torch.testing.assert_close(gap.grad[0, 0, 0], -slope * q**1.5, rtol=1e-7, atol=0)
+
+
+def test_padding_and_the_pivot_itself_contribute_the_zero_vector():
+    manifold = PoincareBall()
+    x, weight = image(manifold), random_weight()
+    expected = by_kernel(manifold, x, weight)
+    poisoned = x.clone()
+    poisoned[:, 4] = float("nan")  # seen from the second window only
+    actual = by_kernel(manifold, poisoned, weight)
+    assert actual[:, 1].isnan().all()
+    assert torch.equal(actual[:, [0, 2, 3]], expected[:, [0, 2, 3]])
+    own = weight.clone()
+    own[:, 3:6] = float("nan")  # the weight of the centre meets exact zeros
+    assert by_kernel(manifold, x, own)[:, 2].isnan().all()
+    own[:, 3:6] = 1e300
+    assert torch.equal(by_kernel(manifold, x, own), expected)
+
+
+@pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz(), Euclidean()], ids=str)
+@pytest.mark.parametrize("radius", [0.1, 2.0, 8.0])
+def test_float32_is_as_close_to_float64_as_the_formula_in_torch(manifold, radius):
+    x, weight = image(manifold, radius, batch=16, channels=16).float(), torch.eye(48)
+    exact = by_loop(manifold, x.double(), weight.double())
+    actual = by_kernel(manifold, x, weight)
+    assert actual.dtype == torch.float32
+    worst = (by_loop(manifold, x, weight) - exact).abs().max()
+    assert (actual - exact).abs().max() <= 2 * worst
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
+    own = inputs(dtype=dtype)
+    module = importlib.import_module("torch_geometric_hyperbolic.kernels.relative_windows")
+    own[0] = own[0].detach().repeat(8, 1, 1).requires_grad_()
+    own[1] = own[1].detach().repeat(8, 1, 1).requires_grad_()
+    pull = torch.randn(16, len(TABLE), 4, dtype=dtype)
+
+    def everything() -> list[Tensor]:
+        out = relative_windows(*own)
+        return [out, *torch.autograd.grad(out, own[:4], pull)]
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = everything()
+        torch.set_num_threads(2)
+        for actual, one in zip(everything(), expected, strict=True):
+            assert torch.equal(actual, one)
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr(module, "BLOCK", 1)
+    for actual, one in zip(everything(), expected, strict=True):
+        torch.testing.assert_close(actual, one)
+
+
+def test_without_images_the_gradients_are_zero():
+    own = inputs()
+    own[0], own[1] = (t.detach()[:0].requires_grad_() for t in own[:2])
+    out = relative_windows(*own)
+    assert out.shape == (0, len(TABLE), 4)
+    grads = torch.autograd.grad(out.sum(), own[:4])
+    assert [g.shape for g in grads] == [t.shape for t in own[:4]]
+    assert not grads[2].any()
+    assert not grads[3].any()
+
+
+def test_arguments_may_be_strided_and_are_left_alone():
+    own = inputs()
+    before = [t.clone() for t in own[:5]]
+    strided = own[0].detach().mT.contiguous().mT
+    assert torch.equal(relative_windows(strided, *own[1:]), relative_windows(*own))
+    assert all(torch.equal(t, b) for t, b in zip(own[:5], before, strict=True))
+
+
+def test_second_derivatives_are_refused():
+    own = inputs()
+    (grad,) = torch.autograd.grad(relative_windows(*own).sum(), own[0], create_graph=False)
+    assert grad.isfinite().all()
+    with pytest.raises(RuntimeError, match=r"relative windows .*once differentiable"):
+        torch.autograd.grad(relative_windows(*own).sum(), own[0], create_graph=True)
+
+
+def test_the_operators_are_registered_as_torch_expects():
+    own = inputs()
+    opcheck(torch.ops.tgh.relative_windows.default, own)
+    plain = [t.detach() if isinstance(t, Tensor) else t for t in own]
+    grad = torch.randn(2, len(TABLE), 4, dtype=torch.float64)
+    opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain))

@@ -1,0 +1,1 @@
+"""Kernels compiled by Triton; imported only where Triton is installed."""

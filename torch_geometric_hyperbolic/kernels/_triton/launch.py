@@ -1,0 +1,68 @@
+"""How kernels are started, and what they all do: read rows of matrices."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+def launch(kernel: Any, programs: int, *args: Any, **constants: Any) -> None:
+    """Run ``programs`` programs of a kernel on the device of the first argument.
+
+    Tensors are handed over contiguous: those that are written to must be contiguous themselves.
+    Products may join sums, rounded once, as in the loops for the CPU.
+    """
+    contiguous = [arg.contiguous() if isinstance(arg, Tensor) else arg for arg in args]
+    if programs > 0:
+        with torch.cuda.device_of(args[0]):
+            kernel[(programs,)](*contiguous, **constants, enable_fp_fusion=True)
+
+
+def tile(channels: int) -> dict[str, int]:
+    """Edges that a program takes at a time, all their channels, and its number of warps.
+
+    Eight numbers per thread: enough rows are read at once to hide the latency of memory, and few
+    enough to stay in registers.
+    """
+    width = triton.next_power_of_2(channels)
+    warps = max(1, min(width // 64, 16))
+    edges = max(1, min(256 * warps // width, 16))
+    return {"WIDTH": width, "EDGES": edges, "num_warps": warps}
+
+
+def targets_of_edges(rowptr: Tensor, num_edges: int) -> Tensor:
+    """Target of each edge, ``[E]``; does not wait for the device."""
+    number = torch.arange(len(rowptr) - 1, device=rowptr.device)
+    return number.repeat_interleave(rowptr.diff(), output_size=num_edges)
+
+
+def by_source(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges in the order of their sources: offsets of each source, edge, and its target."""
+    source, order = col.sort(stable=True)
+    number = torch.arange(num_sources + 1, dtype=col.dtype, device=col.device)
+    colptr = torch.searchsorted(source, number)
+    return colptr, order, targets_of_edges(rowptr, len(col))[order]
+
+
+@triton.jit
+def row(matrix, index, channels, WIDTH: tl.constexpr):
+    """One row, ``[1, WIDTH]``, 0 beyond the channels."""
+    channel = tl.arange(0, WIDTH)[None, :]
+    return tl.load(matrix + index * channels + channel, mask=channel < channels, other=0)
+
+
+@triton.jit
+def rows(matrix, index, valid, first, channels, WIDTH: tl.constexpr):
+    """Channels from ``first`` of some rows, ``[len(index), WIDTH]``, 0 beyond and where invalid."""
+    channel = first + tl.arange(0, WIDTH)[None, :]
+    place = matrix + index.to(tl.int64)[:, None] * channels + channel
+    return tl.load(place, mask=valid[:, None] & (channel < channels), other=0)
+
+
+@triton.jit
+def set_row(matrix, index, channels, value, WIDTH: tl.constexpr):
+    """Write one row, ``[1, WIDTH]``."""
+    channel = tl.arange(0, WIDTH)[None, :]
+    tl.store(matrix + index * channels + channel, value, mask=channel < channels)
