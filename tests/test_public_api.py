@@ -49,6 +49,7 @@ NO_EXAMPLE = {
     "kernels.frechet_mean": "an operator behind FrechetMeanAggregation, which shows it",
     "kernels.fused_engine": "set_fused shows it",
     "kernels.knn_table": "an operator behind knn and knn_graph, which show it",
+    "kernels.relative_windows": "an operator behind HConv2d, which shows it",
 }
 
 

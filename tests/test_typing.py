@@ -6,7 +6,10 @@ import pytest
 
 from torch_geometric_hyperbolic import typing
 
-FLAGS = {"torch_cluster": "WITH_TORCH_CLUSTER", "torch_scatter": "WITH_TORCH_SCATTER"}
+FLAGS = {
+    package: f"WITH_{package.upper()}"
+    for package in ("numba", "torch_cluster", "torch_scatter", "triton")
+}
 
 
 def imported_again() -> ModuleType:

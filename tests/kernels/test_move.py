@@ -39,7 +39,7 @@ def test_values_and_gradients_are_those_of_float64(c, radius, length):
     x, v = pairs(ball, radius, length)
     exact = with_gradients(ball.move, ball, x.double(), v.double())
     plain = with_gradients(ball.move, ball, x, v)
-    fused = with_gradients(lambda x, v: move(ball, x, v), ball, x, v)
+    fused = with_gradients(lambda x, v: move(x, v, ball), ball, x, v)
     for e, p, f in zip(exact, plain, fused, strict=True):
         assert f.dtype == torch.float32
         error, allowed = (f - e).abs().max(), (p - e).abs().max()
@@ -56,7 +56,7 @@ def test_beyond_the_boundary_it_projects_as_the_formula_does(c):
     v[40:50] *= 200
     x[45:55] *= 3
     plain = with_gradients(ball.move, ball, x, v)
-    fused = with_gradients(lambda x, v: move(ball, x, v), ball, x, v)
+    fused = with_gradients(lambda x, v: move(x, v, ball), ball, x, v)
     assert_on_manifold(fused[0], ball)
     for p, f in zip(plain, fused, strict=True):  # row by row: gradients shrink with the gap
         largest = p.abs().amax(-1) if p.dim() else p.abs()
@@ -68,7 +68,7 @@ def test_beyond_the_boundary_it_projects_as_the_formula_does(c):
 def test_an_infinite_or_missing_number_stays_visible():
     x, v = pairs(PoincareBall(), 1.0, 1.0)
     x[5, 0], v[6, 1] = float("nan"), float("nan")
-    out = move(PoincareBall(), x, v)
+    out = move(x, v, PoincareBall())
     assert out[5:7].isnan().any(-1).all()
     assert out[7:].isfinite().all()
 
@@ -87,10 +87,10 @@ def test_threads_and_strides_do_not_change_the_result():
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        expected = with_gradients(lambda x, v: move(ball, x, v), ball, x, v)
+        expected = with_gradients(lambda x, v: move(x, v, ball), ball, x, v)
         torch.set_num_threads(2)
         x, v = x.T.contiguous().T, v.T.contiguous().T
-        actual = with_gradients(lambda x, v: move(ball, x, v), ball, x, v)
+        actual = with_gradients(lambda x, v: move(x, v, ball), ball, x, v)
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, e) for a, e in zip(actual, expected, strict=True))
@@ -100,7 +100,7 @@ def test_threads_and_strides_do_not_change_the_result():
 def test_second_derivatives_are_refused():
     x, v = (t.requires_grad_() for t in pairs(PoincareBall(), 1.0, 1.0))
     with pytest.raises(RuntimeError, match=r"fused move is once differentiable"):
-        torch.autograd.grad(move(PoincareBall(), x, v).sum(), x, create_graph=True)
+        torch.autograd.grad(move(x, v, PoincareBall()).sum(), x, create_graph=True)
 
 
 @compiled

@@ -14,10 +14,19 @@ def refuse_second_derivatives(name: str) -> None:
 
 
 def gradients_of(
-    reference: Callable[..., Any], inputs: Sequence[Tensor], grads: Sequence[Tensor]
+    reference: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    others: Sequence[Any],
+    grads: Sequence[Tensor],
 ) -> Any:
-    """Gradients of ``inputs`` through ``reference``, where no faster way is registered."""
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    """Gradients of ``inputs`` through ``reference(*inputs, *others)``, where there is no engine.
+
+    ``grads`` are those of its differentiable outputs.
+    """
+    leaves = [tensor.detach().double().requires_grad_() for tensor in inputs]
     with torch.enable_grad():
-        outputs = reference(*leaves)
-    return torch.autograd.grad(outputs, leaves, grads)
+        outputs = reference(*leaves, *others)
+    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+    outputs = [output for output in outputs if output.requires_grad]
+    wide = torch.autograd.grad(outputs, leaves, [grad.double() for grad in grads])
+    return [grad.to(tensor.dtype) for grad, tensor in zip(wide, inputs, strict=True)]

@@ -33,7 +33,8 @@ def edge_coefficients_reference(
     i = torch.arange(len(points_i), device=col.device).repeat_interleave(rowptr.diff())
     j = col.long()
     d = points_j[j].double() - points_i[i].double()
-    q = c * num.dot(d, d).squeeze(-1) / (gap_i[i, 0] * gap_j[j, 0])
+    squared = torch.where(c > 0, num.dot(d, d).squeeze(-1), 0.0)
+    q = c * squared / (gap_i[i, 0] * gap_j[j, 0])
     a = unit * num.rel_factor(q)
     return (a / gap_j[j, 0]).to(dtype), (a * q).to(dtype)
 
@@ -128,10 +129,8 @@ def _backward(ctx, grad_alpha, grad_beta):  # type: ignore[no-untyped-def]
     *tensors, rowptr, col = ctx.saved_tensors
     of_outputs = (grad_alpha, grad_beta)
     if installed_engine(grad_alpha) is None:
-        rest = (ctx.unit, rowptr, col, grad_alpha.dtype)
-        grads = gradients_of(
-            lambda *inputs: edge_coefficients_reference(*inputs, *rest), tensors, of_outputs
-        )
+        others = (ctx.unit, rowptr, col, torch.float64)
+        grads = gradients_of(edge_coefficients_reference, tensors, others, of_outputs)
     else:
         grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, *of_outputs)
     return (*grads, None, None, None, None)

@@ -122,15 +122,10 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_max")
     *given, rowptr, col, sign, edge = ctx.saved_tensors
+    of_outputs = (grad_z, grad_total, grad_squares)
     if installed_engine(grad_z) is None:
-
-        def reference(*tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            z, _, total, squares = edge_max_reference(*tensors, rowptr, col, sign)  # type: ignore
-            return z, total, squares
-
-        grads = gradients_of(reference, given, [grad_z, grad_total, grad_squares])
+        grads = gradients_of(edge_max_reference, given, (rowptr, col, sign), of_outputs)
     else:
-        of_outputs = (grad_z, grad_total, grad_squares)
         grads = _edge_max_backward(*given, rowptr, col, sign, edge, *of_outputs)
     return (*grads, None, None, None)
 

@@ -106,9 +106,7 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_sum")
     *given, rowptr, col = ctx.saved_tensors
     if installed_engine(grad) is None:
-        grads = gradients_of(
-            lambda *tensors: edge_sum_reference(*tensors, rowptr, col, ctx.slope), given, [grad]
-        )
+        grads = gradients_of(edge_sum_reference, given, (rowptr, col, ctx.slope), [grad])
     else:
         grads = _edge_sum_backward(*given, rowptr, col, ctx.slope, grad)
     return (*grads, None, None, None)

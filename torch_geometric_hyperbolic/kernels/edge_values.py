@@ -101,9 +101,7 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_values")
     *given, rowptr, col = ctx.saved_tensors
     if installed_engine(grad) is None:
-        grads = gradients_of(
-            lambda *tensors: edge_values_reference(*tensors, rowptr, col)[1], given, [grad.double()]
-        )
+        grads = gradients_of(edge_values_reference, given, (rowptr, col), [grad.double()])
     else:
         grads = _edge_values_backward(*given, rowptr, col, grad)
     return (*grads, None, None)

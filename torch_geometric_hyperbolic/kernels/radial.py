@@ -22,9 +22,9 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
         manifold (Manifold): their space.
 
     Returns:
-        Points of the ball ``[..., channels]`` (float64 for the hyperboloid), their gaps ``[..., 1]``
-        in float64, and tangent vectors at the origin ``[..., channels]``. :math:`O(N F)`; once
-        differentiable where fused.
+        Points of the ball ``[..., channels]`` (float64 for the hyperboloid), their gaps
+        ``[..., 1]`` in float64, and tangent vectors at the origin ``[..., channels]``.
+        :math:`O(N F)`; once differentiable where fused.
 
     Example:
         >>> chart(torch.tensor([[0.5]]), PoincareBall())
@@ -68,8 +68,8 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         manifold (Manifold): their space.
 
     Returns:
-        Tangent vectors at the origin, ``[..., channels]``. :math:`O(N F)`; once differentiable where
-        fused.
+        Tangent vectors at the origin, ``[..., channels]``. :math:`O(N F)`; once differentiable
+        where fused.
 
     Example:
         >>> log0(torch.tensor([[0.5]]), PoincareBall())

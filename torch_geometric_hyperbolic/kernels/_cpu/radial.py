@@ -44,7 +44,7 @@ def _gap(x, c, step):
     return (1 - c * leading) - c * rest
 
 
-@compiled
+@compiled_in_order
 def _shrink(x, c, length):
     """What makes a row as long as ``length``; its square may overflow."""
     largest = 0.0
@@ -56,7 +56,7 @@ def _shrink(x, c, length):
     return length / math.sqrt(c * total) / largest
 
 
-@compiled
+@compiled_in_order
 def _ball_row(x, c, step, smallest, row):
     """Writes the projected row; returns what it was shortened by (1 if not at all) and its gap."""
     shrink = 1.0
@@ -68,7 +68,7 @@ def _ball_row(x, c, step, smallest, row):
     return shrink, gap if shrink == 1 else _gap(row, c, step)
 
 
-@compiled
+@compiled_in_order
 def _hyperboloid_row(x, c, row):
     """Writes the row, no longer than the longest; returns what it was shortened by and s."""
     shrink, s = 1.0, c * _dot(x, x)
@@ -76,10 +76,13 @@ def _hyperboloid_row(x, c, row):
         shrink = _shrink(x, c, MAX_SPACE)
     for k in range(len(x)):
         row[k] = x[k] * shrink
-    return shrink, s if shrink == 1 else c * _dot(row, row)
+    if shrink != 1:
+        squared = _dot(row, row)
+        s = squared if np.isnan(squared) else MAX_SPACE**2
+    return shrink, s
 
 
-@compiled
+@compiled_in_order
 def _chart_row(x, c, step, smallest, hyperboloid, row):
     r"""Writes the row, shortened if it is too long, and returns by how much; then the factor of the
     point, the gap, and the factor of log0, each with its derivative by :math:`s`.
@@ -101,7 +104,7 @@ def _chart_row(x, c, step, smallest, hyperboloid, row):
     return shrink, point, d_point, gap, d_gap, log, d_log
 
 
-@compiled
+@compiled_in_order
 def chart(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
     """Points of the ball, their gaps, and log0, of rows ``start`` to ``stop``."""
     first = 1 if hyperboloid else 0
@@ -114,7 +117,7 @@ def chart(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
             log[i, k] = row[k] * by_log
 
 
-@compiled
+@compiled_in_order
 def chart_gradients(
     start, stop, x, c, step, smallest, hyperboloid, grad_point, grad_gap, grad_log, d_x, d_c
 ):
@@ -134,7 +137,7 @@ def chart_gradients(
             d_x[i, first + k] = shrink * (across + 2 * c * of_s * row[k])
 
 
-@compiled
+@compiled_in_order
 def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     r"""Writes ``v``, shortened if it is too long, and the point's row (its space part); returns by
     how much it was shortened, and the factor between the two with its derivative by :math:`s`.
@@ -159,7 +162,7 @@ def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     return shrink, by, d_by
 
 
-@compiled
+@compiled_in_order
 def exp0(start, stop, v, c, step, smallest, hyperboloid, x):
     """Points of rows ``start`` to ``stop``."""
     first = 1 if hyperboloid else 0
@@ -170,7 +173,7 @@ def exp0(start, stop, v, c, step, smallest, hyperboloid, x):
             x[i, 0] = math.sqrt(1 / c + by * by * _dot(short, short))
 
 
-@compiled
+@compiled_in_order
 def exp0_gradients(start, stop, v, c, step, smallest, hyperboloid, grad, d_v, d_c):
     """Gradients of :func:`exp0`, that of ``c`` row by row."""
     first = 1 if hyperboloid else 0

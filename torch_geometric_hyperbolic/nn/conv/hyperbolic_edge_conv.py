@@ -293,7 +293,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         source, target = x[0], x[1]
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         table = neighbour_table(
-            source, target, self.k, *pair, self.manifold, loop=True, engine=self.engine
+            source, target, self.k, pair[0], pair[1], self.manifold, loop=True, engine=self.engine
         )
         split = split_first_linear(self.nn)
         self._check(source, target, split)
