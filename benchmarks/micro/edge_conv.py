@@ -11,7 +11,6 @@ neighbours. `PyG` is torch_geometric.nn.EdgeConv in flat space, `geoopt` its for
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -140,10 +139,16 @@ def print_memory(name: str, shape: tuple[int, int, int, int]) -> None:
     """What :func:`peak_memory` runs."""
     step(name, (1, 64, 8, shape[3]))()  # compiled before anything is measured
     run = step(name, shape)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    before = pages * resource.getpagesize() / 1024
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = resident("VmHWM")
     run()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((resident("VmHWM") - before) / 1024)
+
+
+def resident(key: str) -> int:
+    """Kilobytes of this process by Linux's account."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1])
 
 
 def row(shape: tuple[int, int, int, int], names: list[str], repeats: int) -> dict[str, Any]:

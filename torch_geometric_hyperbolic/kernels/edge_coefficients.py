@@ -99,18 +99,26 @@ def _edge_coefficients_backward(
     grad_alpha: Tensor,
     grad_beta: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    d_points_i, d_points_j, d_gap_i, d_gap_j = (
-        torch.empty(t.shape, dtype=t.dtype) for t in (points_i, points_j, gap_i, gap_j)
-    )
+    d_points_i, d_gap_i = points_i.new_empty(points_i.shape), gap_i.new_empty(gap_i.shape)
     d_c = torch.empty(len(points_i), dtype=torch.float64)
-    pull, d_gap = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
-    given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col)
-    of_targets = (d_points_i, d_gap_i, d_c, pull, d_gap)
-    parallel(coefficients.grad_targets, len(points_i), *given, grad_alpha, grad_beta, *of_targets)
-    order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
-    of_edges = (points_i, points_j, *order, pull, d_gap)
-    parallel(coefficients.grad_sources, len(points_j), *of_edges, d_points_j, d_gap_j)
-    return d_points_i, d_gap_i, d_points_j, d_gap_j, d_c.sum()
+    given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col, grad_alpha, grad_beta)
+    of_targets = (d_points_i, d_gap_i, d_c)
+    cuts = edges.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
+    if len(cuts) > 2:
+        d_points_j = torch.zeros(points_j.shape, dtype=torch.float64)
+        d_gap_j = torch.zeros(gap_j.shape, dtype=torch.float64)
+        clouds = (torch.from_numpy(cuts), d_points_j, d_gap_j)
+        parallel(coefficients.grad_targets, len(cuts) - 1, *given, *of_targets, None, None, *clouds)
+    else:
+        d_points_j = torch.empty(points_j.shape, dtype=points_j.dtype)
+        d_gap_j = torch.empty(gap_j.shape, dtype=torch.float64)
+        of_edges = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
+        none = (None, None, None)
+        parallel(coefficients.grad_targets, len(points_i), *given, *of_targets, *of_edges, *none)
+        order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
+        rest = (points_i, points_j, *order, *of_edges)
+        parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
+    return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, d_c.sum()
 
 
 @_edge_coefficients_backward.register_fake

@@ -53,10 +53,11 @@ if WITH_NUMBA:
         source: Tensor, target: Tensor, num_sources: int, num_targets: int
     ) -> tuple[Tensor, Tensor]:
         for name, index, size in (("source", source, num_sources), ("target", target, num_targets)):
-            if index.numel() and (int(index.min()) < 0 or int(index.max()) >= size):
+            low, high = index.aminmax() if index.numel() else (0, -1)
+            if low < 0 or high >= size:
                 raise IndexError(
                     f"'edge_index' must hold {name} indices in [0, {size}) "
-                    f"(got {int(index.min())} to {int(index.max())})"
+                    f"(got {int(low)} to {int(high)})"
                 )
         arrays = (index.long().contiguous().numpy() for index in (source, target))
         rowptr, col = edges.by_target(*arrays, num_targets)

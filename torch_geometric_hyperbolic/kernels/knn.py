@@ -134,11 +134,13 @@ def _search_fused(
     """All clouds at once by compiled loops."""
     ends, starts = torch.tensor(point_ptr), torch.tensor(query_ptr)
     sizes, asked = ends.diff(), starts.diff()
-    num_tiles = (sizes + loops.TILE - 1) // loops.TILE
+    small, large = loops.TILES
+    width = small if int(sizes.max()) <= large // 2 else large
+    num_tiles = (sizes + width - 1) // width
     before = num_tiles.cumsum(0) - num_tiles
     tile = torch.arange(int(num_tiles.sum())) - before.repeat_interleave(num_tiles)
-    first = ends[:-1].repeat_interleave(num_tiles) + tile * loops.TILE
-    index = first[:, None] + torch.arange(loops.TILE)
+    first = ends[:-1].repeat_interleave(num_tiles) + tile * width
+    index = first[:, None] + torch.arange(width)
     absent = index >= ends[1:].repeat_interleave(num_tiles)[:, None]
     index[absent] = 0
 

@@ -39,13 +39,18 @@ def coefficients(start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr,
 @compiled
 def grad_targets(
     start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, grad_alpha, grad_beta,
-    d_points_i, d_gap_i, d_c, pull, d_gap,
+    d_points_i, d_gap_i, d_c, pull, d_gap, cuts, d_points_j, d_gap_j,
 ):  # fmt: skip
     """Gradients that belong to targets, and of every edge: its ``pull`` on the source along
     :math:`p_j - p_i`, and the gradient by the source's gap.
+
+    With ``cuts`` (see :func:`edges.cloud_cuts`) ``start`` and ``stop`` count clouds instead of
+    targets, and what belongs to sources is added to ``d_points_j`` and ``d_gap_j``, in float64.
     """
     channels = points_i.shape[1]
     moved = np.empty(channels)
+    if cuts is not None:
+        start, stop = cuts[start], cuts[stop]
     for i in range(start, stop):
         moved[:] = 0
         by_gap, by_c = 0.0, 0.0
@@ -54,7 +59,13 @@ def grad_targets(
             j = col[e]
             by_j = 1 / gap_j[j, 0]
             if c == 0:
-                pull[e], d_gap[e] = 0.0, -grad_alpha[e] * unit * by_j * by_j
+                of_gap = -grad_alpha[e] * unit * by_j * by_j
+                if d_gap_j is not None:
+                    d_gap_j[j, 0] += of_gap
+                if pull is not None:
+                    pull[e] = 0.0
+                if d_gap is not None:
+                    d_gap[e] = of_gap
                 continue
             ratio = _squared(points_i, i, points_j, j) * (by_i * by_j)
             q = c * ratio
@@ -62,11 +73,19 @@ def grad_targets(
             d_q = unit * (grad_alpha[e] * slope * by_j + grad_beta[e] * (slope * q + a))
             along = 2 * c * d_q * (by_i * by_j)
             for k in range(channels):
-                moved[k] -= along * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
+                step = along * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
+                moved[k] -= step
+                if d_points_j is not None:
+                    d_points_j[j, k] += step
             by_gap -= d_q * q * by_i
             by_c += d_q * ratio
-            pull[e] = along
-            d_gap[e] = -(d_q * q + grad_alpha[e] * unit * a * by_j) * by_j
+            of_gap = -(d_q * q + grad_alpha[e] * unit * a * by_j) * by_j
+            if d_gap_j is not None:
+                d_gap_j[j, 0] += of_gap
+            if pull is not None:
+                pull[e] = along
+            if d_gap is not None:
+                d_gap[e] = of_gap
         d_points_i[i] = moved
         d_gap_i[i, 0] = by_gap
         d_c[i] = by_c

@@ -3,8 +3,8 @@ r"""Passes over edges grouped by target: every edge's value is computed where it
 .. math::
     z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i, \qquad e = (j \to i)
 
-in float64 registers. A thread owns whole targets, or in :func:`grad_sources` whole sources, so no
-two threads write the same row and every sum has one order.
+in float64 registers. A thread owns whole targets, or whole sources, or whole clouds, so no two
+threads write the same row and every sum has one order.
 """
 
 from typing import Any, NamedTuple
@@ -137,10 +137,18 @@ def grad_targets(
     d_relative_i,
     d_alpha,
     d_beta,
+    cuts,
+    d_relative_j,
 ):
-    """Gradients that belong to targets and edges; ``constant + linear * z`` is that of moments."""
+    """Gradients that belong to targets and edges; ``constant + linear * z`` is that of moments.
+
+    With ``cuts`` (see :func:`cloud_cuts`) ``start`` and ``stop`` count clouds instead of targets,
+    and the gradients that belong to sources are added to ``d_relative_j``.
+    """
     channels = absolute.shape[1]
     by_a, by_r = np.empty(channels), np.empty(channels)
+    if cuts is not None:
+        start, stop = cuts[start], cuts[stop]
     for i in range(start, stop):
         by_a[:] = 0
         by_r[:] = 0
@@ -154,6 +162,8 @@ def grad_targets(
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_a[k] += d
                 by_r[k] += by_i * d
+                if d_relative_j is not None:
+                    d_relative_j[j, k] += by_j * d
                 along += d * (relative_j[j, k] - relative_i[i, k])
                 against += d * relative_i[i, k]
             d_alpha[e] = along
@@ -195,6 +205,35 @@ def grad_sources(
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_r[k] += by_j * d
         d_relative_j[j] = by_r
+
+
+@compiled
+def cloud_cuts(rowptr, col, num_sources):
+    """Targets before and after which edges share no source: 0, ..., M. None but those two if one
+    part would have more than half of the edges.
+    """
+    targets = len(rowptr) - 1
+    least_after = np.empty(targets + 1, np.int64)
+    least_after[targets] = num_sources
+    for i in range(targets - 1, -1, -1):
+        least = least_after[i + 1]
+        for e in range(rowptr[i], rowptr[i + 1]):
+            least = min(least, col[e])
+        least_after[i] = least
+    cuts = np.empty(targets + 1, np.int64)
+    cuts[0] = 0
+    count, most, largest = 1, -1, 0
+    for i in range(targets):
+        for e in range(rowptr[i], rowptr[i + 1]):
+            most = max(most, col[e])
+        if most < least_after[i + 1] and rowptr[i + 1] > rowptr[cuts[count - 1]]:
+            largest = max(largest, rowptr[i + 1] - rowptr[cuts[count - 1]])
+            cuts[count] = i + 1
+            count += 1
+    if 2 * largest > len(col) or count == 1:
+        return np.array([0, targets])
+    cuts[count - 1] = targets
+    return cuts[:count].copy()
 
 
 @compiled
@@ -245,14 +284,24 @@ def gradients(
     constant: Tensor,
     linear: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the first five arguments: a pass by targets, then a pass by sources."""
+    """Gradients of the first five arguments.
+
+    One pass, a thread for whole clouds, where the graph falls into clouds; otherwise a pass by
+    targets, then a pass by sources. Which, depends on the graph alone.
+    """
     given = (absolute, relative_i, relative_j, alpha, beta)
     d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta = (
         torch.empty(t.shape, dtype=t.dtype) for t in given
     )
     by = (how, grad, constant, linear)
-    of_targets = (d_absolute, d_relative_i, d_alpha, d_beta)
-    parallel(grad_targets, len(absolute), *given, rowptr, col, *by, *of_targets)
-    order = by_source(rowptr.numpy(), col.numpy(), len(relative_j))
-    parallel(grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
+    out = (d_absolute, d_relative_i, d_alpha, d_beta)
+    cuts = cloud_cuts(rowptr.numpy(), col.numpy(), len(relative_j))
+    if len(cuts) > 2:
+        d_relative_j.zero_()
+        clouds = (torch.from_numpy(cuts), d_relative_j)
+        parallel(grad_targets, len(cuts) - 1, *given, rowptr, col, *by, *out, *clouds)
+    else:
+        parallel(grad_targets, len(absolute), *given, rowptr, col, *by, *out, None, None)
+        order = by_source(rowptr.numpy(), col.numpy(), len(relative_j))
+        parallel(grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
     return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta

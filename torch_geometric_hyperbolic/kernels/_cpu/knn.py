@@ -1,6 +1,6 @@
 r"""The k nearest neighbours by brute force, without a matrix of distances.
 
-Points come in tiles of ``TILE``, transposed, so that one instruction takes several of them. A first
+Points come in tiles, transposed, so that one instruction takes several of them. A first
 pass fills a row of rough keys :math:`\|x_j - y\|^2 / g_j` in the points' own dtype. The row is cut
 into lanes, every 64th entry for instance: if k lanes hold a key of at most :math:`t`, so do k
 points, and few others do. Those that rounding lets be among the first k, usually hardly more than
@@ -11,8 +11,8 @@ import numpy as np
 
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
 
-#: Points of a tile: loops of this length are worth entering, also in few dimensions.
-TILE = 256
+#: Points of a tile, for small and for large clouds: long loops cost less to enter.
+TILES = 256, 1024
 #: Channels taken at a time; tiles and queries have a multiple of them, filled up with zeros.
 CHANNELS = 4
 #: Queries that share the loads of a tile.
@@ -30,15 +30,16 @@ def search(
     get equal work. ``weights`` are ``1 / gap``, NaN where a tile has no point.
     """
     pairs = first_tile = most = 0
+    width = tiles.shape[2]
     for cloud in range(len(point_ptr) - 1):
         most = max(most, point_ptr[cloud + 1] - point_ptr[cloud])
-    rows = np.empty((QUERIES, -(-most // TILE) * TILE), tiles.dtype)
-    minima = np.empty((QUERIES, TILE), tiles.dtype)
+    rows = np.empty((QUERIES, -(-most // width) * width), tiles.dtype)
+    minima = np.empty((QUERIES, width), tiles.dtype)
     near, best = np.empty(most + 1, np.int64), np.empty(k)
     for cloud in range(len(point_ptr) - 1):
         origin, size = point_ptr[cloud], point_ptr[cloud + 1] - point_ptr[cloud]
         num = query_ptr[cloud + 1] - query_ptr[cloud]
-        num_tiles = -(-size // TILE)
+        num_tiles = -(-size // width)
         if num > 0:
             begin = query_ptr[cloud] + max(0, -((pairs - start) // size))
             end = query_ptr[cloud] + min(num, max(0, -((pairs - stop) // size)))
@@ -47,7 +48,7 @@ def search(
                 minima[:] = np.inf
                 for tile in range(num_tiles):
                     for i in range(first, last):
-                        row = rows[i - first, tile * TILE : (tile + 1) * TILE]
+                        row = rows[i - first, tile * width : (tile + 1) * width]
                         _fill(tiles[first_tile + tile], padded[i], weights[first_tile + tile],
                               row, minima[i - first])  # fmt: skip
                 for i in range(first, last):
@@ -70,10 +71,10 @@ def _fill(tile, query, weight, keys, minima):
     for f in range(0, len(tile), CHANNELS):
         y0, y1, y2, y3 = query[f], query[f + 1], query[f + 2], query[f + 3]
         x0, x1, x2, x3 = tile[f], tile[f + 1], tile[f + 2], tile[f + 3]
-        for j in range(TILE):
+        for j in range(len(keys)):
             d0, d1, d2, d3 = x0[j] - y0, x1[j] - y1, x2[j] - y2, x3[j] - y3
             keys[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-    for j in range(TILE):
+    for j in range(len(keys)):
         key = keys[j] * weight[j]
         keys[j] = key
         minima[j] = key if key < minima[j] else minima[j]  # NaN is no minimum
