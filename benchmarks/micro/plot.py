@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.ticker import NullFormatter  # noqa: E402
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter  # noqa: E402
 
 AXES = {"points": "points per cloud", "neighbours": "neighbours k", "channels": "channels"}
 COLOURS = {
@@ -38,20 +38,24 @@ def draw(axis: Axes, x: list[int], rows: list[dict[str, Any]]) -> None:
             axis.plot(
                 *zip(*known, strict=True), "o-", color=COLOURS[name], label=name, markersize=4
             )
-    axis.set(xscale="log", yscale="log", ylabel="ms")
+    axis.set(xscale="log", yscale="log")
     axis.set_xticks(x, [str(at) for at in x])
     axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
 
 
 def plot_layer(record: dict[str, Any], path: Path) -> None:
     """Forward and backward of the layer over points, neighbours and channels."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained", sharey=True)
     for axis, (key, label) in zip(axes, AXES.items(), strict=True):
         rows = record["scaling"][key]
         draw(axis, [row[key] for row in rows], rows)
         axis.set_xlabel(label)
-    axes[0].legend(frameon=False)
+    axes[0].set_ylabel("ms")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.suptitle("Edge convolution, forward and backward (8 x 1024 points, k = 20, 64 channels)")
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
@@ -60,12 +64,13 @@ def plot_graphs(record: dict[str, Any], path: Path) -> None:
     """The search of neighbours in the ball over the channels, a panel for each size of a cloud."""
     rows = [row for row in record["knn"] if row["space"] == "PoincareBall"]
     sizes = sorted({(row["points"], row["clouds"]) for row in rows})[:4]
-    figure, axes = plt.subplots(1, len(sizes), figsize=(14, 4), layout="constrained")
+    figure, axes = plt.subplots(1, len(sizes), figsize=(14, 4), layout="constrained", sharey=True)
     for axis, (points, clouds) in zip(axes, sizes, strict=True):
         own = [row for row in rows if row["points"] == points]
         draw(axis, [row["channels"] for row in own], own)
         axis.set(xlabel="channels", title=f"{clouds} x {points} points")
-    axes[0].legend(frameon=False)
+    axes[0].set_ylabel("ms")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.suptitle("Nearest neighbours in the Poincare ball, k = 20")
     figure.savefig(path, dpi=130, metadata={"Software": None})
 

@@ -1,5 +1,7 @@
 r"""The two scalars of every edge, from which the relative positions of a graph follow."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -150,20 +152,11 @@ edge_coefficients.register_autograd(_backward, setup_context=_setup_context)
 if WITH_NUMBA:
 
     @edge_coefficients.register_kernel("cpu")
-    def _edge_coefficients_cpu(
-        points_i: Tensor,
-        gap_i: Tensor,
-        points_j: Tensor,
-        gap_j: Tensor,
-        c: Tensor,
-        unit: float,
-        rowptr: Tensor,
-        col: Tensor,
-        dtype: torch.dtype,
-    ) -> tuple[Tensor, Tensor]:
+    def _edge_coefficients_cpu(*given: Any) -> tuple[Tensor, Tensor]:
+        *points, c, unit, rowptr, col, dtype = given
         alpha, beta = torch.empty(len(col), dtype=dtype), torch.empty(len(col), dtype=dtype)
-        given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col)
-        parallel(coefficients.coefficients, len(points_i), *given, alpha, beta)
+        edges_of_targets = (c.item(), unit, rowptr, col, alpha, beta)
+        parallel(coefficients.coefficients, len(points[0]), *points, *edges_of_targets)
         return alpha, beta
 
 

@@ -1,5 +1,7 @@
 r"""Largest value over the edges of every node, never storing a tensor of size ``[E, F]``."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -136,23 +138,13 @@ edge_max.register_autograd(_backward, setup_context=_setup_context)
 if WITH_NUMBA:
 
     @edge_max.register_kernel("cpu")
-    def _edge_max_cpu(
-        absolute: Tensor,
-        relative_i: Tensor,
-        relative_j: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-        sign: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _edge_max_cpu(absolute: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         targets, channels = absolute.shape
         blocks = -(-targets // edges.BLOCK)
         z = torch.empty(targets, channels, dtype=absolute.dtype)
         edge = torch.empty(targets, channels, dtype=torch.int32)
         moments = torch.empty(blocks, 2, channels, dtype=torch.float64)
-        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign)
-        parallel(edges.extremes, blocks, *given, z, edge, moments)
+        parallel(edges.extremes, blocks, absolute, *rest, z, edge, moments)
         total, squares = moments.sum(0)
         return z, edge, total.clone(), squares.clone()
 
@@ -161,20 +153,7 @@ if WITH_TRITON:
     edge_max.register_kernel("cuda", triton_edges.extremes)
 
     @_edge_max_backward.register_kernel("cuda")
-    def _edge_max_backward_cuda(
-        absolute: Tensor,
-        relative_i: Tensor,
-        relative_j: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-        sign: Tensor,
-        edge: Tensor,
-        grad_z: Tensor,
-        grad_total: Tensor,
-        grad_squares: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-        how = triton_edges.Selected(edge)
-        return triton_edges.gradients(*given, how, grad_z, grad_total, 2 * grad_squares)
+    def _edge_max_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
+        *terms, _, edge, grad_z, grad_total, grad_squares = given
+        by = (triton_edges.Selected(edge), grad_z, grad_total, 2 * grad_squares)
+        return triton_edges.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -1,5 +1,7 @@
 r"""Sum of activated values over the edges of every node, never storing a tensor of ``[E, F]``."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -118,19 +120,9 @@ edge_sum.register_autograd(_backward, setup_context=_setup_context)
 if WITH_NUMBA:
 
     @edge_sum.register_kernel("cpu")
-    def _edge_sum_cpu(
-        absolute: Tensor,
-        relative_i: Tensor,
-        relative_j: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-        slope: float,
-    ) -> Tensor:
+    def _edge_sum_cpu(absolute: Tensor, *rest: Any) -> Tensor:
         out = torch.empty(absolute.shape, dtype=absolute.dtype)
-        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col, slope)
-        parallel(edges.activated_sums, len(out), *given, out)
+        parallel(edges.activated_sums, len(out), absolute, *rest, out)
         return out
 
 
@@ -138,17 +130,8 @@ if WITH_TRITON:
     edge_sum.register_kernel("cuda", triton_edges.activated_sums)
 
     @_edge_sum_backward.register_kernel("cuda")
-    def _edge_sum_backward_cuda(
-        absolute: Tensor,
-        relative_i: Tensor,
-        relative_j: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-        slope: float,
-        grad: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-        none = relative_i.new_zeros(absolute.size(1))
-        return triton_edges.gradients(*given, triton_edges.Activated(slope), grad, none, none)
+    def _edge_sum_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
+        *terms, slope, grad = given
+        none = grad.new_zeros(grad.size(1), dtype=torch.float64)
+        by = (triton_edges.Activated(slope), grad, none, none)
+        return triton_edges.gradients(*terms, *by)  # type: ignore[call-arg]

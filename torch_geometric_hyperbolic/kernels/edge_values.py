@@ -1,5 +1,7 @@
 r"""What a linear layer makes of every edge, its matrix product taken on nodes."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -113,18 +115,9 @@ edge_values.register_autograd(_backward, setup_context=_setup_context)
 if WITH_NUMBA:
 
     @edge_values.register_kernel("cpu")
-    def _edge_values_cpu(
-        absolute: Tensor,
-        relative_i: Tensor,
-        relative_j: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-    ) -> Tensor:
-        out = torch.empty(len(col), absolute.size(1), dtype=absolute.dtype)
-        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-        parallel(edges.values, len(absolute), *given, out)
+    def _edge_values_cpu(absolute: Tensor, *rest: Tensor) -> Tensor:
+        out = torch.empty(len(rest[-1]), absolute.size(1), dtype=absolute.dtype)
+        parallel(edges.values, len(absolute), absolute, *rest, out)
         return out
 
 
@@ -132,16 +125,8 @@ if WITH_TRITON:
     edge_values.register_kernel("cuda", triton_edges.values)
 
     @_edge_values_backward.register_kernel("cuda")
-    def _edge_values_backward_cuda(
-        absolute: Tensor,
-        relative_i: Tensor,
-        relative_j: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-        grad: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-        none = relative_i.new_zeros(absolute.size(1))
-        return triton_edges.gradients(*given, triton_edges.Given(grad), grad, none, none)
+    def _edge_values_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
+        *terms, grad = given
+        none = grad.new_zeros(grad.size(1), dtype=torch.float64)
+        by = (triton_edges.Given(grad), grad, none, none)
+        return triton_edges.gradients(*terms, *by)  # type: ignore[call-arg]
