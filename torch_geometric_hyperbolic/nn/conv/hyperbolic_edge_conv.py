@@ -53,7 +53,9 @@ class HyperbolicEdgeConv(MessagePassing):
     :math:`[W_1 \, W_2]`, that layer is applied to nodes, since
     :math:`\operatorname{rel} = \alpha_{ij} (\mathbf{p}_j - \mathbf{p}_i) - \beta_{ij} \mathbf{p}_i`
     is linear in per-edge scalars: :math:`O(N F F' + E (F + F'))` instead of :math:`O(E F F')`.
-    Exact to rounding: the products are taken in float64, as their differences cancel.
+    Exact to rounding: the products are taken in float64, as their differences cancel. Where a batch
+    norm and a monotone activation follow, nothing of size :math:`E F'` is stored, see
+    :doc:`/notes/performance`. So fused, the layer is once differentiable.
 
     Args:
         nn (torch.nn.Module): A neural network :math:`h_{\mathbf{\Theta}}` from tangent vectors
