@@ -16,6 +16,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels import edge_coefficients, edge_max, edge_sum, edge_values
 from torch_geometric_hyperbolic.kernels.edge_coefficients import (
+    _edge_coefficients,
     _edge_coefficients_backward,
     edge_coefficients_reference,
 )
@@ -27,7 +28,7 @@ from torch_geometric_hyperbolic.kernels.edge_values import (
 )
 
 OPERATORS = (
-    *(edge_coefficients, _edge_coefficients_backward, edge_max, _edge_max_backward),
+    *(_edge_coefficients, _edge_coefficients_backward, edge_max, _edge_max_backward),
     *(edge_sum, _edge_sum_backward, edge_values, _edge_values_backward),
 )
 #: Edges of each target: none, few, and more than any kernel takes at a time.

@@ -42,6 +42,98 @@ def edge_coefficients_reference(
 
 
 @torch.library.custom_op("tgh::edge_coefficients", mutates_args=())
+def _edge_coefficients(
+    points_i: Tensor,
+    gap_i: Tensor,
+    points_j: Tensor,
+    gap_j: Tensor,
+    c: Tensor,
+    unit: float,
+    rowptr: Tensor,
+    col: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
+    given = (points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype)
+    return (*edge_coefficients_reference(*given), _kept(col))
+
+
+def _kept(col: Tensor) -> Tensor:
+    """For :math:`q` and :math:`a(q)` of each edge, which spare the CPU's backward pass a logarithm;
+    elsewhere nothing is kept.
+    """
+    edges_kept = len(col) if col.device.type == "cpu" else 0
+    return col.new_empty(2, edges_kept, dtype=torch.float64)
+
+
+@_edge_coefficients.register_fake
+def _(points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype):  # type: ignore
+    scalars = (col.new_empty(col.shape, dtype=dtype) for _ in range(2))
+    return (*scalars, _kept(col))
+
+
+@torch.library.custom_op("tgh::edge_coefficients_backward", mutates_args=(), device_types="cpu")
+def _edge_coefficients_backward(
+    points_i: Tensor,
+    gap_i: Tensor,
+    points_j: Tensor,
+    gap_j: Tensor,
+    c: Tensor,
+    unit: float,
+    rowptr: Tensor,
+    col: Tensor,
+    kept: Tensor,
+    grad_alpha: Tensor,
+    grad_beta: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    d_points_i, d_gap_i = points_i.new_empty(points_i.shape), gap_i.new_empty(gap_i.shape)
+    d_c = torch.empty(len(points_i), dtype=torch.float64)
+    of_outputs = (kept, grad_alpha, grad_beta)
+    given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col, *of_outputs)
+    of_targets = (d_points_i, d_gap_i, d_c)
+    cuts = edges.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
+    if len(cuts) > 2:
+        d_points_j = torch.zeros(points_j.shape, dtype=torch.float64)
+        d_gap_j = torch.zeros(gap_j.shape, dtype=torch.float64)
+        clouds = (torch.from_numpy(cuts), d_points_j, d_gap_j)
+        parallel(coefficients.grad_targets, len(cuts) - 1, *given, *of_targets, None, None, *clouds)
+    else:
+        d_points_j = torch.empty(points_j.shape, dtype=points_j.dtype)
+        d_gap_j = torch.empty(gap_j.shape, dtype=torch.float64)
+        of_edges = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
+        none = (None, None, None)
+        parallel(coefficients.grad_targets, len(points_i), *given, *of_targets, *of_edges, *none)
+        order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
+        rest = (points_i, points_j, *order, *of_edges)
+        parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
+    return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, d_c.sum()
+
+
+@_edge_coefficients_backward.register_fake
+def _(points_i, gap_i, points_j, gap_j, c, *others):  # type: ignore[no-untyped-def]
+    return tuple(torch.empty_like(t) for t in (points_i, gap_i, points_j, gap_j, c))
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    *tensors, unit, rowptr, col, _ = inputs
+    ctx.save_for_backward(*tensors, rowptr, col, output[2])
+    ctx.unit = unit
+
+
+def _backward(ctx, grad_alpha, grad_beta, grad_kept):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("edge_coefficients")
+    *tensors, rowptr, col, kept = ctx.saved_tensors
+    of_outputs = (grad_alpha, grad_beta)
+    if installed_engine(grad_alpha) is None:
+        others = (ctx.unit, rowptr, col, torch.float64)
+        grads = gradients_of(edge_coefficients_reference, tensors, others, of_outputs)
+    else:
+        grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, kept, *of_outputs)
+    return (*grads, None, None, None, None)
+
+
+_edge_coefficients.register_autograd(_backward, setup_context=_setup_context)
+
+
 def edge_coefficients(
     points_i: Tensor,
     gap_i: Tensor,
@@ -78,88 +170,30 @@ def edge_coefficients(
         :math:`\alpha` and :math:`\beta` of each edge, ``[E]``; once differentiable in points, gaps
         and ``c``.
     """
-    return edge_coefficients_reference(
-        points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype
-    )
-
-
-@edge_coefficients.register_fake
-def _(points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype):  # type: ignore
-    return col.new_empty(col.shape, dtype=dtype), col.new_empty(col.shape, dtype=dtype)
-
-
-@torch.library.custom_op("tgh::edge_coefficients_backward", mutates_args=(), device_types="cpu")
-def _edge_coefficients_backward(
-    points_i: Tensor,
-    gap_i: Tensor,
-    points_j: Tensor,
-    gap_j: Tensor,
-    c: Tensor,
-    unit: float,
-    rowptr: Tensor,
-    col: Tensor,
-    grad_alpha: Tensor,
-    grad_beta: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    d_points_i, d_gap_i = points_i.new_empty(points_i.shape), gap_i.new_empty(gap_i.shape)
-    d_c = torch.empty(len(points_i), dtype=torch.float64)
-    given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col, grad_alpha, grad_beta)
-    of_targets = (d_points_i, d_gap_i, d_c)
-    cuts = edges.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
-    if len(cuts) > 2:
-        d_points_j = torch.zeros(points_j.shape, dtype=torch.float64)
-        d_gap_j = torch.zeros(gap_j.shape, dtype=torch.float64)
-        clouds = (torch.from_numpy(cuts), d_points_j, d_gap_j)
-        parallel(coefficients.grad_targets, len(cuts) - 1, *given, *of_targets, None, None, *clouds)
-    else:
-        d_points_j = torch.empty(points_j.shape, dtype=points_j.dtype)
-        d_gap_j = torch.empty(gap_j.shape, dtype=torch.float64)
-        of_edges = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
-        none = (None, None, None)
-        parallel(coefficients.grad_targets, len(points_i), *given, *of_targets, *of_edges, *none)
-        order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
-        rest = (points_i, points_j, *order, *of_edges)
-        parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
-    return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, d_c.sum()
-
-
-@_edge_coefficients_backward.register_fake
-def _(points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, grad_alpha, grad_beta):  # type: ignore
-    return tuple(torch.empty_like(t) for t in (points_i, gap_i, points_j, gap_j, c))
-
-
-def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    *tensors, unit, rowptr, col, _ = inputs
-    ctx.save_for_backward(*tensors, rowptr, col)
-    ctx.unit = unit
-
-
-def _backward(ctx, grad_alpha, grad_beta):  # type: ignore[no-untyped-def]
-    refuse_second_derivatives("edge_coefficients")
-    *tensors, rowptr, col = ctx.saved_tensors
-    of_outputs = (grad_alpha, grad_beta)
-    if installed_engine(grad_alpha) is None:
-        others = (ctx.unit, rowptr, col, torch.float64)
-        grads = gradients_of(edge_coefficients_reference, tensors, others, of_outputs)
-    else:
-        grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, *of_outputs)
-    return (*grads, None, None, None, None)
-
-
-edge_coefficients.register_autograd(_backward, setup_context=_setup_context)
+    given = (points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype)
+    return _edge_coefficients(*given)[:2]
 
 
 if WITH_NUMBA:
 
-    @edge_coefficients.register_kernel("cpu")
-    def _edge_coefficients_cpu(*given: Any) -> tuple[Tensor, Tensor]:
+    @_edge_coefficients.register_kernel("cpu")
+    def _edge_coefficients_cpu(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
         *points, c, unit, rowptr, col, dtype = given
         alpha, beta = torch.empty(len(col), dtype=dtype), torch.empty(len(col), dtype=dtype)
-        edges_of_targets = (c.item(), unit, rowptr, col, alpha, beta)
-        parallel(coefficients.coefficients, len(points[0]), *points, *edges_of_targets)
-        return alpha, beta
+        kept = _kept(col)
+        rest = (c.item(), unit, rowptr, col, alpha, beta, kept)
+        parallel(coefficients.coefficients, len(points[0]), *points, *rest)
+        return alpha, beta, kept
 
 
 if WITH_TRITON:
-    edge_coefficients.register_kernel("cuda", triton_coefficients.coefficients)
-    _edge_coefficients_backward.register_kernel("cuda", triton_coefficients.gradients)
+
+    @_edge_coefficients.register_kernel("cuda")
+    def _edge_coefficients_cuda(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return (*triton_coefficients.coefficients(*given), _kept(given[-2]))
+
+    @_edge_coefficients_backward.register_kernel("cuda")
+    def _edge_coefficients_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
+        *rest, _, grad_alpha, grad_beta = given
+        grads = (grad_alpha, grad_beta)
+        return triton_coefficients.gradients(*rest, *grads)  # type: ignore[call-arg]

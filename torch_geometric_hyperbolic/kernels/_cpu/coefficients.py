@@ -8,7 +8,7 @@ r"""Passes over edges grouped by target for the scalars of relative positions.
 import numpy as np
 
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
-from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor
+from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor, rel_factor_slope
 
 
 @compiled
@@ -21,8 +21,10 @@ def _squared(points_i, i, points_j, j):
 
 
 @compiled
-def coefficients(start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, alpha, beta):
-    """Both scalars of every edge of targets ``start`` to ``stop``."""
+def coefficients(
+    start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, alpha, beta, kept
+):
+    """Both scalars of every edge of targets ``start`` to ``stop``; q and a are kept."""
     for i in range(start, stop):
         by_i = 1 / gap_i[i, 0]
         for e in range(rowptr[i], rowptr[i + 1]):
@@ -30,16 +32,18 @@ def coefficients(start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr,
             by_j = 1 / gap_j[j, 0]
             if c == 0:
                 alpha[e], beta[e] = unit * by_j, 0.0
+                kept[0, e], kept[1, e] = 0.0, 1.0
                 continue
             q = c * _squared(points_i, i, points_j, j) * (by_i * by_j)
             a, _ = rel_factor(q)
             alpha[e], beta[e] = unit * a * by_j, unit * a * q
+            kept[0, e], kept[1, e] = q, a
 
 
 @compiled
 def grad_targets(
-    start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, grad_alpha, grad_beta,
-    d_points_i, d_gap_i, d_c, pull, d_gap, cuts, d_points_j, d_gap_j,
+    start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, kept,
+    grad_alpha, grad_beta, d_points_i, d_gap_i, d_c, pull, d_gap, cuts, d_points_j, d_gap_j,
 ):  # fmt: skip
     """Gradients that belong to targets, and of every edge: its ``pull`` on the source along
     :math:`p_j - p_i`, and the gradient by the source's gap.
@@ -67,9 +71,8 @@ def grad_targets(
                 if d_gap is not None:
                     d_gap[e] = of_gap
                 continue
-            ratio = _squared(points_i, i, points_j, j) * (by_i * by_j)
-            q = c * ratio
-            a, slope = rel_factor(q)
+            q, a = kept[0, e], kept[1, e]
+            slope = rel_factor_slope(q, a)
             d_q = unit * (grad_alpha[e] * slope * by_j + grad_beta[e] * (slope * q + a))
             along = 2 * c * d_q * (by_i * by_j)
             for k in range(channels):
@@ -78,7 +81,7 @@ def grad_targets(
                 if d_points_j is not None:
                     d_points_j[j, k] += step
             by_gap -= d_q * q * by_i
-            by_c += d_q * ratio
+            by_c += d_q * q
             of_gap = -(d_q * q + grad_alpha[e] * unit * a * by_j) * by_j
             if d_gap_j is not None:
                 d_gap_j[j, 0] += of_gap
@@ -88,7 +91,7 @@ def grad_targets(
                 d_gap[e] = of_gap
         d_points_i[i] = moved
         d_gap_i[i, 0] = by_gap
-        d_c[i] = by_c
+        d_c[i] = by_c / c if c != 0 else 0.0
 
 
 @compiled

@@ -80,3 +80,15 @@ def rel_factor(q):
     by = 1 / w
     a = h * by
     return a, (d_h - 0.5 * a * by) * by
+
+
+@compiled
+def rel_factor_slope(q, a):
+    r""":math:`a'(q)` from :math:`a(q)`, without its logarithm."""
+    w = math.sqrt(1 + q)
+    by = 1 / w
+    if q < BELOW:
+        _, d_h = _series(ASINHC, q)
+    else:
+        d_h = 0.5 * (by - a * w) / q
+    return (d_h - 0.5 * a * by) * by

@@ -24,9 +24,12 @@ from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_
 from torch_geometric_hyperbolic.nn.conv._fused_edges import edge_terms, fused_edges
 from torch_geometric_hyperbolic.nn.pool.knn import neighbour_table
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
+from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
 
-#: Aggregations that need no more than the segments of sorted edges.
-SEGMENTED = ("max", "min", "mean", "sum", "add")
+#: Aggregations that need no more than the segments of sorted edges: always, and by torch-scatter
+#: alone, because PyTorch's own gradient of them is wrong where several values are the largest.
+SEGMENTED = ("mean", "sum", "add")
+SEGMENTED_BY_TORCH_SCATTER = ("max", "min")
 
 #: Hooks of message passing that a subclass may change, and the steps that may be watched.
 HOOKS = ("message", "aggregate", "update", "edge_update")
@@ -142,6 +145,12 @@ class HyperbolicEdgeConv(MessagePassing):
         usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
         return plain and usual and not watched and fused_engine(x) is not None
 
+    def _reduces_segments(self) -> bool:
+        """Whether sorted edges are reduced as segments, which is faster than scatter."""
+        torch_scatter = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
+        by_torch_scatter = torch_scatter and self.aggr in SEGMENTED_BY_TORCH_SCATTER
+        return by_torch_scatter or self.aggr in SEGMENTED
+
     def _convolve_grouped(
         self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
     ) -> Tensor:
@@ -154,7 +163,7 @@ class HyperbolicEdgeConv(MessagePassing):
         if acts_on_points(self.aggr_module):
             messages = self.manifold.exp0(messages)
         size = target.size(0)
-        if self.aggr in SEGMENTED:
+        if self._reduces_segments():
             out = self.aggr_module(messages, ptr=rowptr, dim_size=size, dim=self.node_dim)
         else:
             index = torch.arange(size, device=col.device).repeat_interleave(
@@ -226,7 +235,7 @@ class HyperbolicEdgeConv(MessagePassing):
         rowptr: OptTensor = None,
     ) -> Tensor:
         # Sorted by centre: segments are several times faster than scatter.
-        if rowptr is not None and self.aggr in SEGMENTED:
+        if rowptr is not None and self._reduces_segments():
             return self.aggr_module(inputs, ptr=rowptr, dim_size=dim_size, dim=self.node_dim)
         return super().aggregate(inputs, index, ptr, dim_size)
 
