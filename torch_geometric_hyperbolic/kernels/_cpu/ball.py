@@ -10,6 +10,7 @@ import numpy as np
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.scalars import BELOW, TANHC, series
 
 BLOCK = 128
 
@@ -19,11 +20,6 @@ _LONGEST = num.MAX_LENGTH**2
 
 #: Points with a gap below this may leave the ball when rounded to float32.
 _NEAR = 4 * _MIN_GAP
-
-#: Below this square, the derivative of tanh(s) / s by s^2 is its Taylor polynomial: the first
-#: omitted term is below 1e-13, and so is the rounding of the closed form above.
-_SERIES_BELOW = num.SERIES_BELOW[num.torch.float64]
-_SERIES = (-1382 / 31185, 248 / 2835, -17 / 105, 4 / 15, -1 / 3)
 
 
 @compiled
@@ -176,10 +172,9 @@ def grad_move(start, stop, grad_out, x, v, c, d_x, d_v, d_c):
             d_gap_y = gap_x * (d_below - gx / below)
             d_t = gap_x / below * gv + 2 * c * d_below * along
             z = c * vv  # gap_y and t depend on the vector by its square alone
-            slope = 0.0
-            for coefficient in _SERIES:
-                slope = slope * z + coefficient
-            if z >= _SERIES_BELOW:
+            if z < BELOW:
+                _, slope = series(TANHC, z)
+            else:
                 slope = (gap_y - t) / (2 * z)
             d_z = d_t * slope - d_gap_y * gap_y * t
             by_c += squared * d_below + vv * d_z - xx * d_gap_x

@@ -19,7 +19,7 @@ TANHC = (-1382 / 155925, 62 / 2835, -17 / 315, 2 / 15, -1 / 3, 1.0)
 
 
 @compiled
-def _series(coefficients, s):
+def series(coefficients, s):
     """A polynomial, the highest coefficient first, and its derivative."""
     value, slope = 0.0, 0.0
     for coefficient in coefficients:
@@ -32,7 +32,7 @@ def _series(coefficients, s):
 def asinhc(s, root):
     r""":math:`\operatorname{asinh}(\sqrt s) / \sqrt s`, given :math:`\sqrt{1 + s}`."""
     if s < BELOW:
-        return _series(ASINHC, s)
+        return series(ASINHC, s)
     t = math.sqrt(s)
     by = 1 / t
     value = math.log(t + root) * by
@@ -43,7 +43,7 @@ def asinhc(s, root):
 def atanhc(s, gap):
     r""":math:`\operatorname{artanh}(\sqrt s) / \sqrt s`, given :math:`1 - s`."""
     if s < BELOW:
-        return _series(ATANHC, s)
+        return series(ATANHC, s)
     t = math.sqrt(s)
     value = math.log((1 + t) / math.sqrt(gap)) / t
     return value, (1 / gap - value) / (2 * s)
@@ -53,7 +53,7 @@ def atanhc(s, gap):
 def sinhc(s):
     r""":math:`\sinh(\sqrt s) / \sqrt s`."""
     if s < BELOW:
-        return _series(SINHC, s)
+        return series(SINHC, s)
     t = math.sqrt(s)
     value = math.sinh(t) / t
     return value, (math.cosh(t) - value) / (2 * s)
@@ -63,7 +63,7 @@ def sinhc(s):
 def tanhc(s):
     r""":math:`\tanh(\sqrt s) / \sqrt s`."""
     if s < BELOW:
-        return _series(TANHC, s)
+        return series(TANHC, s)
     t = math.sqrt(s)
     value = math.tanh(t) / t
     return value, (1 / math.cosh(t) ** 2 - value) / (2 * s)
@@ -88,7 +88,7 @@ def rel_factor_slope(q, a):
     w = math.sqrt(1 + q)
     by = 1 / w
     if q < BELOW:
-        _, d_h = _series(ASINHC, q)
+        _, d_h = series(ASINHC, q)
     else:
         d_h = 0.5 * (by - a * w) / q
     return (d_h - 0.5 * a * by) * by
