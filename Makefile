@@ -27,7 +27,9 @@ bench: setup ## time layers, graphs and a training step beside their peers (a qu
 	for name in edge_conv knn h_conv2d aggregations training_step; do \
 		$(BIN)/python benchmarks/micro/$$name.py --out benchmarks/results/micro-$$name.json || exit; \
 	done
-	$(BIN)/python benchmarks/micro/plot.py --results benchmarks/results --out docs/source/_static/performance
+	for name in tables plot; do \
+		$(BIN)/python benchmarks/micro/$$name.py --results benchmarks/results --out docs/source/_static/performance || exit; \
+	done
 
 lint: setup ## check style and types
 	$(BIN)/python -m ruff check .
