@@ -75,6 +75,19 @@ def integers(text: str) -> tuple[int, ...]:
     return values
 
 
+def shares(text: str) -> tuple[float, ...]:
+    """Flag type: numbers above 0 and at most 1 separated by commas."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 1 for value in values):
+        raise argparse.ArgumentTypeError(
+            f"must be numbers above 0 and at most 1 separated by commas (got {text!r})"
+        )
+    return values
+
+
 def add_run_arguments(parser: argparse.ArgumentParser, name_help: str) -> None:
     """Adds the flags that say where a run is written and how it is computed."""
     group = parser.add_argument_group("run")

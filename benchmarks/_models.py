@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from _cli import integer, integers, real
+from _cli import integer, integers, real, shares
 from torch import nn
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
@@ -50,12 +50,23 @@ def add_dgcnn_arguments(parser: argparse.ArgumentParser) -> None:
         help="channels of the edge convolutions",
     )
     group.add_argument(
+        "--ratios",
+        type=shares,
+        metavar="R,R,..",
+        help="share of the points each edge convolution keeps (default: all of them)",
+    )
+    group.add_argument(
+        "--static",
+        action="store_true",
+        help="seek neighbours among positions, not among the features of each layer",
+    )
+    group.add_argument(
         "--emb-channels", type=integer(1), default=128, help="channels of the embedding of a cloud"
     )
     group.add_argument(
         "--head-channels",
-        type=integer(1),
-        help="channels of the classifier's hidden layer (default: the model's own)",
+        type=integer(0),
+        help="channels of the classifier's hidden layer, 0 for none (default: the model's own)",
     )
     group.add_argument(
         "--dropout", type=real(0, 1), help="in the classifier (default: the model's)"
@@ -84,6 +95,8 @@ def build_dgcnn(config: Mapping[str, Any], num_classes: int) -> nn.Module:
         out_channels=num_classes,
         manifold=build_manifold(config),
         hidden_channels=tuple(config["hidden_channels"]),
+        ratios=config.get("ratios"),
+        dynamic=not config.get("static", False),
         emb_channels=config["emb_channels"],
         k=config["k"],
         aggr=config["aggr"],

@@ -46,6 +46,7 @@ NO_EXAMPLE = {
     "kernels.edge_max": "an operator behind HyperbolicEdgeConv, which shows it",
     "kernels.edge_sum": "an operator behind HyperbolicEdgeConv, which shows it",
     "kernels.edge_values": "an operator behind HyperbolicEdgeConv, which shows it",
+    "kernels.farthest_points": "an operator behind fps, which shows it",
     "kernels.frechet_mean": "an operator behind FrechetMeanAggregation, which shows it",
     "kernels.fused_engine": "set_fused shows it",
     "kernels.knn_table": "an operator behind knn and knn_graph, which show it",

@@ -75,6 +75,20 @@ def check_points(
         )
 
 
+def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:
+    """Raise unless ``batch`` is None or has an integer for each point of ``x``."""
+    if batch is None:
+        return
+    if not isinstance(batch, Tensor) or batch.is_floating_point():
+        kind = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
+        raise TypeError(f"'{name}' must be a tensor of integers (got {kind})")
+    if batch.shape != x.shape[:1]:
+        raise ValueError(
+            f"'{name}' must have one entry per point (got shape {tuple(batch.shape)} "
+            f"for {x.size(0)} points)"
+        )
+
+
 def check_weight(x: Tensor, name: str, weight: Tensor) -> None:
     """Raise unless ``x`` shares dtype and device with a layer's weight; autocast casts dtypes."""
     if x.device != weight.device:

@@ -5,6 +5,7 @@ from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficien
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
 from torch_geometric_hyperbolic.kernels.edge_sum import edge_sum
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values
+from torch_geometric_hyperbolic.kernels.farthest_points import farthest_points
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
@@ -20,6 +21,7 @@ __all__ = [
     "edge_sum",
     "edge_values",
     "exp0",
+    "farthest_points",
     "frechet_mean",
     "fused_engine",
     "group_edges",

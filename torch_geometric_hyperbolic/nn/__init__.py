@@ -16,6 +16,7 @@ from torch_geometric_hyperbolic.nn.models import (
 )
 from torch_geometric_hyperbolic.nn.pool import (
     centre_offset,
+    fps,
     global_frechet_mean_pool,
     global_midpoint_pool,
     global_tangent_pool,
@@ -33,6 +34,7 @@ __all__ = classes = [
     "MidpointAggregation",
     "TangentAggregation",
     "centre_offset",
+    "fps",
     "global_frechet_mean_pool",
     "global_midpoint_pool",
     "global_tangent_pool",

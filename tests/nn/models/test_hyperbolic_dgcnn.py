@@ -8,11 +8,19 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
-from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN, fps, knn
 from torch_geometric_hyperbolic.testing import assert_close, assert_on_manifold
 
 SPACES = [PoincareBall(1.0), Lorentz(1.0), Euclidean()]
 each_space = pytest.mark.parametrize("manifold", SPACES, ids=str)
+
+FORMS = {
+    "flat": {},
+    "flat over positions": {"dynamic": False},
+    "hierarchy": {"ratios": (1, 0.5), "dynamic": False, "head_channels": 0},
+    "dynamic hierarchy": {"ratios": (0.9, 0.6)},
+}
+each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 BATCH = torch.arange(3).repeat_interleave(16)
 
@@ -103,17 +111,19 @@ def test_looking_at_points_does_not_change_the_model(name):
     assert all(torch.equal(after[key], value) for key, value in before.items())
 
 
+@each_form
 @each_space
-def test_logits_do_not_depend_on_the_order_of_points(manifold):
-    model = trained_statistics(make_model(manifold))
+def test_logits_do_not_depend_on_the_order_of_points(manifold, form):
+    model = trained_statistics(make_model(manifold, **form))
     pos = clouds_in_unit_sphere()
     order = torch.cat([16 * i + torch.randperm(16) for i in range(3)])
     assert_close(model(pos[order], BATCH), model(pos, BATCH))
 
 
+@each_form
 @each_space
-def test_clouds_of_a_batch_are_classified_as_if_alone(manifold):
-    model = trained_statistics(make_model(manifold))
+def test_clouds_of_a_batch_are_classified_as_if_alone(manifold, form):
+    model = trained_statistics(make_model(manifold, **form))
     pos = clouds_in_unit_sphere()
     sizes = [10, 24, 14]
     batch = torch.arange(3).repeat_interleave(torch.tensor(sizes))
@@ -146,10 +156,11 @@ def test_embedding_is_one_point_per_cloud(manifold):
     assert to_points < 0.2 * manifold.rel(embedding[:1], last).norm(dim=-1).mean()  # among them
 
 
+@each_form
 @pytest.mark.parametrize("space", [PoincareBall, Lorentz])
 @pytest.mark.parametrize("aggr", ["max", "mean", "midpoint"])
-def test_gradients_reach_every_parameter_and_the_curvature(space, aggr):
-    model = make_model(space(1.0, learnable=True), aggr=aggr, dropout=0.0)
+def test_gradients_reach_every_parameter_and_the_curvature(space, aggr, form):
+    model = make_model(space(1.0, learnable=True), aggr=aggr, dropout=0.0, **form)
     loss = torch.nn.functional.cross_entropy(
         model(clouds_in_unit_sphere(), BATCH), torch.tensor([0, 1, 2])
     )
@@ -160,10 +171,11 @@ def test_gradients_reach_every_parameter_and_the_curvature(space, aggr):
         assert parameter.grad.abs().sum() > 0, name
 
 
+@each_form
 @pytest.mark.parametrize("space", [PoincareBall, Lorentz])
-def test_gradients_in_positions_and_curvature(space):
+def test_gradients_in_positions_and_curvature(space, form):
     manifold = space(0.7, learnable=True)
-    model = make_model(manifold, hidden_channels=(4, 4), k=2)
+    model = make_model(manifold, hidden_channels=(4, 4), k=2, **form)
     model = trained_statistics(model).double()
     pos = clouds_in_unit_sphere(6).double().requires_grad_()
 
@@ -212,6 +224,56 @@ def test_reset_parameters_starts_anew_at_the_same_scale():
         assert torch.equal(new, old)
 
 
+@each_space
+def test_levels_are_the_farthest_points(manifold):
+    model = trained_statistics(make_model(manifold, **FORMS["hierarchy"]))
+    pos = clouds_in_unit_sphere()
+    points = model.points(pos, BATCH)
+    assert [len(x) for x in points] == [48, 48, 24]
+    kept = fps(points[0], BATCH, 0.5, manifold=manifold)
+    wide = torch.cat([manifold.log0(points[1]), pos], dim=-1)
+    x = manifold.exp0(wide)
+    pairs = knn(points[0], points[0][kept], 4, BATCH, BATCH[kept], manifold=manifold)
+    assert_close(points[2], model.convs[1]((x, x[kept]), pairs.flip(0)))
+
+
+@each_space
+def test_the_classifier_sees_every_level(manifold):
+    """A point that no later level keeps still counts, by the maximum over its own level."""
+    model = trained_statistics(make_model(manifold, **FORMS["hierarchy"]))
+    pos = clouds_in_unit_sphere()[:16]
+    level = manifold.log0(model.points(pos)[1]).amax(0)
+    seen = []
+    model.head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model(pos)
+    assert seen[0].shape == (1, 2 * 16 + 8)
+    assert_close(seen[0][0, -8:], level)
+
+
+def test_the_size_that_ships():
+    """85,000 parameters are enough for five levels."""
+    model = HyperbolicDGCNN(
+        manifold=PoincareBall(),
+        hidden_channels=(32, 48, 64, 96, 120),
+        ratios=(1, 0.5, 0.5, 0.5, 0.5),
+        dynamic=False,
+        head_channels=0,
+        k=16,
+    )
+    assert count(model) == 83_912
+    assert model.min_points == 121
+
+
+@pytest.mark.parametrize("ratios", [(1, 1), (0.5, 0.5), (0.3, 0.7), (1, 0.34, 0.61, 0.5)])
+def test_min_points_are_enough_and_one_fewer_is_not(ratios):
+    widths = (4,) * len(ratios)
+    model = make_model(PoincareBall(), hidden_channels=widths, ratios=ratios, dynamic=False).eval()
+    least = model.min_points
+    assert model(clouds_in_unit_sphere(least)).isfinite().all()
+    with pytest.raises(ValueError, match="'k' must be at most the number of points of a cloud"):
+        model(clouds_in_unit_sphere(least - 1))
+
+
 def test_options_reach_the_layers():
     model = make_model(PoincareBall(), aggr="mean", dropout=0.7, k=3)
     assert [conv.k for conv in model.convs] == [3, 3]
@@ -219,9 +281,10 @@ def test_options_reach_the_layers():
     assert [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)] == [0.7]
 
 
+@each_form
 @each_space
-def test_double_precision_is_kept(manifold):
-    model = make_model(manifold).double()
+def test_double_precision_is_kept(manifold, form):
+    model = make_model(manifold, **form).double()
     out = model(clouds_in_unit_sphere().double(), BATCH)
     assert out.dtype == torch.float64
     assert out.isfinite().all()
@@ -273,6 +336,12 @@ def test_wrong_pos_is_named():
 def test_a_cloud_smaller_than_k_is_named():
     with pytest.raises(ValueError, match=r"got k=4 and 3 points in cloud 1"):
         make_model(PoincareBall())(torch.zeros(19, 3), torch.tensor([0] * 16 + [1] * 3))
+
+
+@pytest.mark.parametrize("ratios", [(1,), (1, 1, 1), (0, 1), (1, 1.5), (1, float("nan"))])
+def test_wrong_ratios_are_named(ratios):
+    with pytest.raises(ValueError, match="'ratios' must be 2 numbers above 0 and at most 1"):
+        make_model(PoincareBall(), ratios=ratios)
 
 
 def test_wrong_manifold_and_k_are_named():

@@ -1,19 +1,21 @@
-r"""A classifier of point clouds from dynamic hyperbolic edge convolutions."""
+r"""A classifier of point clouds from hyperbolic edge convolutions."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.nn.aggr import MultiAggregation
+from torch_geometric.nn.aggr import MaxAggregation, MultiAggregation
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
-from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv
+from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
+from torch_geometric_hyperbolic.nn.models._pretrained import load_pretrained
+from torch_geometric_hyperbolic.nn.pool import fps, knn
 
 INITIAL_RADIUS = 1.0
 
@@ -28,6 +30,12 @@ class HyperbolicDGCNN(torch.nn.Module):
     embedded, pooled by maximum and mean over the cloud, and classified. With
     ``manifold=Euclidean()`` it is its own Euclidean twin, with the same parameters.
 
+    ``ratios`` below 1 make it a hierarchy: the layer keeps that share of its input's points, the
+    farthest ones by the manifold's distance (:func:`~torch_geometric_hyperbolic.nn.fps`), and what
+    the earlier, larger levels found is pooled by maximum and given to the classifier directly.
+    Without ``dynamic`` a point's neighbours are those of its position, which is then put beside its
+    features, as in `"PointNet++" <https://arxiv.org/abs/1706.02413>`_.
+
     The default configuration has 81,416 parameters (plus one for a learnable curvature). Points
     start at moderate radius; :meth:`radii` tells where they are.
 
@@ -37,8 +45,13 @@ class HyperbolicDGCNN(torch.nn.Module):
         manifold (Manifold): The space of all points.
         hidden_channels (sequence of int, optional): Widths of the edge convolutions.
             (default: :obj:`(32, 32, 64, 96)`)
+        ratios (sequence of float, optional): The share of the points that each edge convolution
+            keeps. (default: all of them)
+        dynamic (bool, optional): Whether neighbours are sought among features, layer by layer, or
+            among positions. (default: :obj:`True`)
         emb_channels (int, optional): Width of the embedding that is pooled. (default: :obj:`128`)
-        head_channels (int, optional): Width of the classifier. (default: :obj:`112`)
+        head_channels (int, optional): Width of the classifier's hidden layer; 0 for none.
+            (default: :obj:`112`)
         k (int, optional): Number of neighbours. (default: :obj:`20`)
         dropout (float, optional): In the classifier. (default: :obj:`0.3`)
         aggr (str or Aggregation, optional): Of the edge convolutions. (default: :obj:`"max"`)
@@ -48,12 +61,19 @@ class HyperbolicDGCNN(torch.nn.Module):
           sphere; sorted batch vector :math:`(|\mathcal{V}|)` and number of clouds *(optional)*
         - **output:** logits, one row per cloud
 
+    Raises:
+        ValueError: if a cloud has fewer than ``k`` points, at any level.
+
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> model = HyperbolicDGCNN(manifold=PoincareBall(c=1.0), k=4)
         >>> model(torch.randn(16, 3), torch.arange(2).repeat_interleave(8)).shape
         torch.Size([2, 40])
     """
+
+    #: Names of the classes, and points of a cloud in training: of pretrained networks only.
+    class_names: list[str]
+    num_points: int
 
     def __init__(
         self,
@@ -62,6 +82,8 @@ class HyperbolicDGCNN(torch.nn.Module):
         *,
         manifold: Manifold,
         hidden_channels: Sequence[int] = (32, 32, 64, 96),
+        ratios: Sequence[float] | None = None,
+        dynamic: bool = True,
         emb_channels: int = 128,
         head_channels: int = 112,
         k: int = 20,
@@ -74,20 +96,63 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.manifold = manifold
-        widths = [in_channels, *hidden_channels]
-        self.convs = torch.nn.ModuleList(
-            DynamicHyperbolicEdgeConv(_block(2 * before, after), k, aggr=aggr, manifold=manifold)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
-        )
-        self.embed = _block(sum(hidden_channels), emb_channels)
+        self.ratios = _checked_ratios(ratios, len(hidden_channels))
+        self.dynamic = dynamic
+        self.k = k
+        self.convs = torch.nn.ModuleList()
+        width, levels = in_channels, [0]
+        for ratio, channels in zip(self.ratios, hidden_channels, strict=True):
+            if dynamic:
+                conv = _block(2 * width, channels)
+                self.convs.append(DynamicHyperbolicEdgeConv(conv, k, aggr=aggr, manifold=manifold))
+            else:
+                width += in_channels if len(self.convs) else 0
+                conv = _block(2 * width, channels)
+                self.convs.append(HyperbolicEdgeConv(conv, aggr=aggr, manifold=manifold))
+            levels = [*levels, channels] if ratio < 1 else [*levels[:-1], levels[-1] + channels]
+            width = channels
+        self.embed = _block(levels[-1], emb_channels)
         self.pool = MultiAggregation(["max", "mean"])
+        self.pool_level = MaxAggregation()
         self.midpoint = MidpointAggregation(manifold=manifold)
-        self.head = torch.nn.Sequential(
-            *_block(2 * emb_channels, head_channels),
-            torch.nn.Dropout(dropout),
-            torch.nn.Linear(head_channels, out_channels),
+        self.head = _classifier(
+            2 * emb_channels + sum(levels[:-1]), head_channels, out_channels, dropout
         )
         self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> "HyperbolicDGCNN":
+        """A trained network that comes with the package, in evaluation mode.
+
+        Its ``class_names`` are those of the logits, its ``num_points`` is the number of points of a
+        cloud in training.
+
+        Args:
+            name (str): ``'modelnet40-85k'``, trained on ModelNet40: clouds centred on their mean,
+                the farthest point at radius 1, z up.
+
+        Raises:
+            ValueError: if there is no such network.
+
+        Example:
+            >>> model = HyperbolicDGCNN.from_pretrained("modelnet40-85k")
+            >>> pos = torch.nn.functional.normalize(torch.randn(1024, 3), dim=-1)
+            >>> model.class_names[int(model(pos).argmax())] in model.class_names
+            True
+        """
+        about, weights = load_pretrained(name)
+        model = cls(**about["model"])
+        model.load_state_dict(weights)
+        model.class_names, model.num_points = about["class_names"], about["num_points"]
+        return model.eval()
+
+    @property
+    def min_points(self) -> int:
+        """The fewest points a cloud may have: every edge convolution needs ``k`` sources."""
+        least = self.k
+        for ratio in reversed(self.ratios[:-1]):
+            least = int((least - 1) / ratio) + 1  # so many that the kept share is the old number
+        return least
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters of the module."""
@@ -100,19 +165,47 @@ class HyperbolicDGCNN(torch.nn.Module):
 
     def points(self, pos: Tensor, batch: OptTensor = None) -> list[Tensor]:
         """The points on the manifold: of the input, and after each edge convolution."""
+        return [x for x, _ in self._layers(pos, batch)]
+
+    def _layers(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
+        """The points on the manifold, and their clouds."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
-        points = [exp0(pos, self.manifold)]
-        for conv in self.convs:
-            points.append(conv(points[-1], batch))
-        return points
+        x = place = exp0(pos, self.manifold)
+        layers = [(x, batch)]
+        for i, (conv, ratio) in enumerate(zip(self.convs, self.ratios, strict=True)):
+            if not self.dynamic and i > 0:
+                x = exp0(torch.cat([log0(x, self.manifold), pos], dim=-1), self.manifold)
+            kept = None if ratio == 1 else fps(place, batch, ratio, manifold=self.manifold)
+            centres, centre_place, centre_batch = (
+                t if t is None or kept is None else t[kept] for t in (x, place, batch)
+            )
+            if self.dynamic:
+                x = conv((x, centres), (batch, centre_batch))
+            else:
+                pairs = knn(
+                    place, centre_place, self.k, batch, centre_batch, manifold=self.manifold
+                )
+                x = conv((x, centres), pairs.flip(0))
+            if kept is not None:
+                pos, place, batch = pos[kept], centre_place, centre_batch
+            layers.append((x, batch))
+        return layers
 
     def forward(
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> Tensor:
         """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``."""
-        features = [log0(x, self.manifold) for x in self.points(pos, batch)[1:]]
-        embedded = self.embed(torch.cat(features, dim=-1))
-        return self.head(self.pool(embedded, batch, dim_size=batch_size))
+        levels: list[tuple[list[Tensor], OptTensor]] = [([], batch)]
+        for ratio, (x, own) in zip(self.ratios, self._layers(pos, batch)[1:], strict=True):
+            if ratio < 1:
+                levels.append(([], own))
+            levels[-1][0].append(log0(x, self.manifold))
+        *earlier, (last, own) = levels
+        found = [self.pool(self.embed(torch.cat(last, dim=-1)), own, dim_size=batch_size)]
+        for features, own in earlier:
+            if features:
+                found.append(self.pool_level(torch.cat(features, dim=-1), own, dim_size=batch_size))
+        return self.head(torch.cat(found, dim=-1))
 
     @torch.no_grad()
     def radii(self, pos: Tensor, batch: OptTensor = None) -> dict[str, float]:
@@ -121,21 +214,31 @@ class HyperbolicDGCNN(torch.nn.Module):
         points = self._look(pos, batch)
         return {
             name: self.manifold.dist0(x).mean().item()
-            for name, x in zip(names, points, strict=True)
+            for name, (x, _) in zip(names, points, strict=True)
         }
 
     @torch.no_grad()
     def embedding(self, pos: Tensor, batch: OptTensor = None) -> Tensor:
         """One point of the manifold per cloud: the midpoint of the last layer's points."""
-        return self.midpoint(self._look(pos, batch)[-1], batch)
+        return self.midpoint(*self._look(pos, batch)[-1])
 
-    def _look(self, pos: Tensor, batch: OptTensor) -> list[Tensor]:
+    def _look(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
         """The points, leaving the running statistics of the norms as they were."""
         before = [buffer.clone() for buffer in self.buffers()]
-        points = self.points(pos, batch)
+        points = self._layers(pos, batch)
         for buffer, value in zip(self.buffers(), before, strict=True):
             buffer.copy_(value)
         return points
+
+
+def _checked_ratios(ratios: Sequence[float] | None, layers: int) -> tuple[float, ...]:
+    ratios = (1.0,) * layers if ratios is None else tuple(ratios)
+    if len(ratios) != layers or not all(0 < ratio <= 1 for ratio in ratios):
+        raise ValueError(
+            f"'ratios' must be {layers} numbers above 0 and at most 1, one for each of "
+            f"'hidden_channels' (got {ratios})"
+        )
+    return ratios
 
 
 def _block(in_channels: int, out_channels: int) -> torch.nn.Sequential:
@@ -143,4 +246,19 @@ def _block(in_channels: int, out_channels: int) -> torch.nn.Sequential:
         torch.nn.Linear(in_channels, out_channels, bias=False),
         torch.nn.BatchNorm1d(out_channels),
         torch.nn.LeakyReLU(0.2),
+    )
+
+
+def _classifier(
+    in_channels: int, hidden_channels: int, out_channels: int, dropout: float
+) -> torch.nn.Sequential:
+    hidden = (
+        _block(in_channels, hidden_channels)
+        if hidden_channels
+        else torch.nn.Sequential(torch.nn.BatchNorm1d(in_channels))
+    )
+    return torch.nn.Sequential(
+        *hidden,
+        torch.nn.Dropout(dropout),
+        torch.nn.Linear(hidden_channels or in_channels, out_channels),
     )

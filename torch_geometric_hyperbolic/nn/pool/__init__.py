@@ -1,5 +1,6 @@
-"""Neighbourhood graphs and global pools."""
+"""Neighbourhood graphs, samples of points, and global pools."""
 
+from torch_geometric_hyperbolic.nn.pool.fps import fps
 from torch_geometric_hyperbolic.nn.pool.glob import (
     global_frechet_mean_pool,
     global_midpoint_pool,
@@ -11,6 +12,7 @@ from torch_geometric_hyperbolic.nn.pool.knn import knn, knn_graph
 __all__ = classes = [
     "knn",
     "knn_graph",
+    "fps",
     "grid_graph",
     "centre_offset",
     "global_tangent_pool",

@@ -3,7 +3,7 @@ r"""Nearest-neighbour graphs by a manifold's own distance."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.checks import check_batch, check_count, check_manifold, check_points
 from torch_geometric_hyperbolic.kernels import knn_table, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
@@ -119,17 +119,8 @@ def neighbour_table(
     check_count(k, "k")
     check_points(x, "x", dim=2)
     check_points(y, "y", dim=2, like=x)
-    for name, batch, points in (("batch_x", batch_x, x), ("batch_y", batch_y, y)):
-        if batch is None:
-            continue
-        if not isinstance(batch, Tensor) or batch.is_floating_point():
-            kind = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
-            raise TypeError(f"'{name}' must be a tensor of integers (got {kind})")
-        if batch.shape != points.shape[:1]:
-            raise ValueError(
-                f"'{name}' must have one entry per point (got shape {tuple(batch.shape)} "
-                f"for {points.size(0)} points)"
-            )
+    check_batch(batch_x, "batch_x", x)
+    check_batch(batch_y, "batch_y", y)
     if engine not in ENGINES:
         raise ValueError(f"'engine' must be one of {ENGINES} (got {engine!r})")
     if engine == "torch_cluster" and not WITH_TORCH_CLUSTER:

@@ -1,0 +1,116 @@
+"""Farthest point sampling against the greedy definition with the manifold's distance."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import fps
+
+MANIFOLDS = (PoincareBall(0.7), Lorentz(1.6), Euclidean())
+each_manifold = pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)
+each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
+def cloud(manifold: Manifold, num: int, dim: int = 3, radius: float = 3.0, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    v = torch.randn(num, dim, generator=generator, dtype=torch.float64)
+    v = v / v.norm(dim=1, keepdim=True) * radius * torch.rand(num, 1, generator=generator).double()
+    return manifold.exp0(v)
+
+
+def greedy(x: Tensor, count: int, manifold: Manifold) -> list[int]:
+    """Each time the point with the largest distance to the origin and all chosen ones."""
+    chosen: list[int] = []
+    near = manifold.dist0(x).squeeze(-1) if manifold.dist0(x).dim() > 1 else manifold.dist0(x)
+    for _ in range(count):
+        left = [i for i in range(len(x)) if i not in chosen]
+        chosen.append(max(left, key=lambda i: float(near[i])))
+        near = torch.minimum(near, manifold.dist(x, x[chosen[-1]].expand_as(x)).view(-1))
+    return chosen
+
+
+@each_manifold
+@each_dtype
+@pytest.mark.parametrize("ratio", [0.05, 0.37, 1.0])
+def test_it_is_the_greedy_choice_in_every_cloud(manifold, dtype, ratio):
+    x = cloud(manifold, 90).to(dtype)
+    sizes = [40, 1, 49]
+    batch = torch.arange(3).repeat_interleave(torch.tensor(sizes))
+    expected, first = [], 0
+    for size in sizes:
+        own = x[first : first + size].double()
+        expected += [first + i for i in greedy(own, math.ceil(ratio * size), manifold)]
+        first += size
+    assert fps(x, batch, ratio, manifold=manifold).tolist() == expected
+
+
+@each_manifold
+def test_a_hyperbolic_sample_is_not_the_euclidean_one_of_its_coordinates(manifold):
+    x = cloud(manifold, 200, radius=5.0)
+    chosen = fps(x, ratio=0.2, manifold=manifold)
+    flat = fps(x[:, -3:], ratio=0.2, manifold=Euclidean())
+    assert torch.equal(chosen, flat) == isinstance(manifold, Euclidean)
+
+
+def test_models_of_one_space_choose_the_same_points():
+    v = 2 * torch.randn(64, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    ball, hyperboloid = PoincareBall(0.5), Lorentz(0.5)
+    # A tangent vector of the ball is half as long: its metric at the origin is 4 x Euclidean.
+    chosen = fps(ball.exp0(v / 2), ratio=0.5, manifold=ball)
+    assert torch.equal(chosen, fps(hyperboloid.exp0(v), ratio=0.5, manifold=hyperboloid))
+
+
+@each_manifold
+def test_a_smaller_sample_is_the_beginning_of_a_larger_one(manifold):
+    x = cloud(manifold, 64)
+    half, quarter = (fps(x, ratio=r, manifold=manifold) for r in (0.5, 0.25))
+    assert torch.equal(half[: len(quarter)], quarter)
+
+
+@each_manifold
+def test_the_order_of_the_points_does_not_matter(manifold):
+    x = cloud(manifold, 64)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(order[fps(x[order], manifold=manifold)], fps(x, manifold=manifold))
+
+
+@each_manifold
+def test_duplicates_are_chosen_last_and_once(manifold):
+    x = cloud(manifold, 5).repeat(3, 1)
+    chosen = fps(x, ratio=1.0, manifold=manifold)
+    assert sorted(chosen.tolist()) == list(range(15))
+    assert sorted((chosen[:5] % 5).tolist()) == list(range(5))
+
+
+@each_manifold
+def test_empty_clouds_and_no_points(manifold):
+    x = cloud(manifold, 4)
+    assert fps(x, torch.tensor([1, 1, 3, 3]), manifold=manifold).bincount().numel() <= 4
+    assert len(fps(x, torch.tensor([1, 1, 3, 3]), manifold=manifold)) == 2
+    assert fps(x[:0], manifold=manifold).shape == (0,)
+
+
+def test_points_that_are_no_numbers_come_last():
+    x = cloud(Euclidean(), 6)
+    x[2, 1] = math.nan
+    chosen = fps(x, ratio=1.0, manifold=Euclidean())
+    assert sorted(chosen.tolist()) == list(range(6)) and int(chosen[-1]) == 2
+
+
+@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.01, math.nan])
+def test_a_wrong_ratio_is_named(ratio):
+    with pytest.raises(ValueError, match="'ratio' must be above 0 and at most 1"):
+        fps(torch.zeros(3, 2), ratio=ratio, manifold=Euclidean())
+
+
+def test_a_wrong_batch_is_named():
+    x = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match="'batch' must be sorted"):
+        fps(x, torch.tensor([0, 1, 0]), manifold=Euclidean())
+    with pytest.raises(ValueError, match="'batch' must have one entry per point"):
+        fps(x, torch.tensor([0, 1]), manifold=Euclidean())
+    with pytest.raises(TypeError, match="'batch' must be a tensor of integers"):
+        fps(x, torch.zeros(3), manifold=Euclidean())

@@ -1,0 +1,92 @@
+r"""Farthest points of clouds in the conformal ball.
+
+The distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`; the origin has the gap 1. In
+Euclidean space all gaps are 1.
+"""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import farthest
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+@torch.library.custom_op("tgh::farthest_points", mutates_args=())
+def farthest_points(points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float) -> Tensor:
+    """Indices of points, each as far as can be from the origin and the ones before it.
+
+    All distances in float64, equal ones in the order of the indices, NaN as zero.
+
+    Args:
+        points (torch.Tensor): points of the ball, ``[N, n]``.
+        gap (torch.Tensor): their gaps to the boundary, ``[N, 1]``, float64.
+        batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
+        ratio (float): share of each cloud's points, rounded up.
+
+    Returns:
+        Indices into ``points``, ``[M]``, int64, cloud by cloud. :math:`O(P^2 n)` time for a cloud
+        of ``P`` points.
+
+    Raises:
+        ValueError: if ``batch`` is not sorted.
+    """
+    ptr, out_ptr = _pointers(points, batch, ratio)
+    sizes, counts = ptr.diff(), out_ptr.diff()
+    place = torch.arange(int(sizes.max()), device=points.device)
+    index = (ptr[:-1, None] + place) * (place < sizes[:, None])  # [B, P]
+    x, g = points.double()[index], gap[index, 0]
+    near = _to_origin(points, gap)[index].masked_fill(place >= sizes[:, None], -1)
+    cloud, chosen = torch.arange(len(sizes), device=points.device), []
+    for _ in range(int(counts.max())):
+        farthest = near == near.max(dim=1, keepdim=True).values
+        last = farthest.to(torch.uint8).argmax(dim=1)  # the first of them
+        chosen.append(ptr[:-1] + last)
+        squared = near.new_zeros(())
+        for row in x.unbind(-1):
+            squared = squared + (row - row[cloud, last, None]).square()
+        key = squared / (g * g[cloud, last, None])
+        near = torch.where(key < near, key, near)
+        near[cloud, last] = -1
+    taken = torch.arange(len(chosen), device=points.device) < counts[:, None]
+    return torch.stack(chosen, dim=1)[taken] if chosen else ptr.new_empty(0)
+
+
+@farthest_points.register_fake
+def _(points, gap, batch, ratio):  # type: ignore[no-untyped-def]
+    size = torch.library.get_ctx().new_dynamic_size()
+    return points.new_empty(size, dtype=torch.long)
+
+
+def _pointers(points: Tensor, batch: Tensor | None, ratio: float) -> tuple[Tensor, Tensor]:
+    """Where the points of each cloud start, and its chosen ones, and their numbers: ``[B + 1]``."""
+    if batch is None:
+        batch = torch.zeros(len(points), dtype=torch.long, device=points.device)
+    if bool((batch[1:] < batch[:-1]).any()):
+        raise ValueError("'batch' must be sorted")
+    sizes = torch.bincount(batch, minlength=1)
+    counts = (ratio * sizes.double()).ceil().long()
+    start = sizes.new_zeros(1)
+    return torch.cat([start, sizes.cumsum(0)]), torch.cat([start, counts.cumsum(0)])
+
+
+def _to_origin(points: Tensor, gap: Tensor) -> Tensor:
+    """Keys of the distances to the origin, ``[N]``."""
+    return (points.double().square().sum(dim=1) / gap[:, 0]).nan_to_num(0.0, torch.inf)
+
+
+if WITH_NUMBA:
+
+    @farthest_points.register_kernel("cpu")
+    def _farthest_points_cpu(
+        points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float
+    ) -> Tensor:
+        ptr, out_ptr = _pointers(points, batch, ratio)
+        out = ptr.new_empty(int(out_ptr[-1]))
+        parallel(
+            farthest.choose, len(ptr) - 1, ptr, out_ptr, points.double().T, gap[:, 0],
+            _to_origin(points, gap), out,
+        )  # fmt: skip
+        return out

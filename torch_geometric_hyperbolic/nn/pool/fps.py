@@ -1,0 +1,46 @@
+r"""Farthest point sampling by a manifold's own distance."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.checks import check_batch, check_manifold, check_points
+from torch_geometric_hyperbolic.kernels import farthest_points, to_ball
+from torch_geometric_hyperbolic.manifolds import Manifold
+
+
+@torch.no_grad()
+def fps(
+    x: Tensor, batch: Tensor | None = None, ratio: float = 0.5, *, manifold: Manifold
+) -> Tensor:
+    r"""The farthest point sampling of `"PointNet++" <https://arxiv.org/abs/1706.02413>`_ by the
+    manifold's distance: each point is as far as can be from those before it.
+
+    The first is the farthest from the origin, so the choice does not depend on the order of the
+    points (unless distances are equal), nor on chance. The first :math:`m` of a larger sample are
+    the sample of :math:`m` points. Not differentiable.
+
+    Args:
+        x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
+        batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
+        ratio (float, optional): share of each cloud's points, rounded up. (default: :obj:`0.5`)
+        manifold (Manifold): the space the points live in.
+
+    Returns:
+        Distinct indices into ``x``, cloud by cloud in the order of choice. Time
+        :math:`O(P^2 n)` for a cloud of :math:`P` points.
+
+    Raises:
+        ValueError: if ``ratio`` is not above 0 and at most 1, or ``batch`` is not sorted.
+
+    Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> x = torch.tensor([[0.0], [0.1], [0.9], [-0.8]])
+        >>> fps(x, ratio=0.5, manifold=PoincareBall())
+        tensor([2, 3])
+    """
+    check_manifold(manifold)
+    check_points(x, "x", dim=2)
+    check_batch(batch, "batch", x)
+    if not 0 < ratio <= 1:
+        raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
+    return farthest_points(*to_ball(x, manifold), batch, float(ratio))
