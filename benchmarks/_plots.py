@@ -126,7 +126,7 @@ def plot_embedding(record: dict[str, Any], path: Path) -> Path:
     axis.set_axis_off()
     space = "Poincaré disk at the midpoint" if disk else "Euclidean plane at the mean"
     axis.set_title(
-        f"{title(record)}\ntest clouds, two principal components "
+        f"{title(record)}\ntest samples, two principal components "
         f"({100 * embedding['explained']:.0f} %), {space}",
         fontsize=10,
     )

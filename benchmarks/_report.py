@@ -13,6 +13,9 @@ from _files import write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+WORDS = ("data", "layer", "space")  # columns of text
+OPTIONAL = ("points", "layer", "train - test OA")  # columns that show only where a run fills them
+LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 
 
@@ -83,10 +86,10 @@ def group_by_seed(records: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]
     return list(groups.values())
 
 
-def percent(values: list[float]) -> str:
+def percent(values: list[float], digits: int = 1) -> str:
     """Mean, and standard deviation over seeds if there are several."""
-    text = f"{100 * mean(values):.1f}"
-    return f"{text} ± {100 * stdev(values):.1f}" if len(values) > 1 else text
+    text = f"{100 * mean(values):.{digits}f}"
+    return f"{text} ± {100 * stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
 def space_name(record: dict[str, Any]) -> str:
@@ -99,32 +102,40 @@ def space_name(record: dict[str, Any]) -> str:
     return f"{name}, c = {config['curvature']:g}{learnt}"
 
 
+def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
+    """The cells of runs that differ in nothing but their seed, by column."""
+    first = group[0]
+    config = first["config"]
+    digits = 2 if first["data"].get("test", 0) >= LARGE_TEST_SET else 1
+    scores = {
+        f"{name}{label}": percent([r["test"][which][key] for r in group], digits)
+        if which in first["test"]
+        else "-"
+        for which, label in (("last", ""), ("best", " (best val)"))
+        for key, name in (("oa", "OA %"), ("macc", "mAcc %"))
+    }
+    gaps = [r["train"]["oa"] - r["test"]["last"]["oa"] for r in group if "train" in r]
+    return {
+        "data": first["data"]["name"],
+        "points": str(config.get("num_points", "-")),
+        "layer": config.get("layer", "-"),
+        "space": space_name(first),
+        "parameters": f"{first['parameters']:,}",
+        "epochs": str(config["epochs"]),
+        "seeds": str(len(group)),
+        **scores,
+        "train - test OA": percent(gaps, digits) if len(gaps) == len(group) else "-",
+        "s / epoch": f"{mean(r['timing']['train_seconds_per_epoch'] for r in group):.1f}",
+    }
+
+
 def markdown_table(records: list[dict[str, Any]]) -> str:
     """One row per configuration: last epoch, and the epoch best on the validation split."""
-    rows = [
-        "| data | points | space | parameters | epochs | seeds | OA % | mAcc % | OA % (best val) "
-        "| mAcc % (best val) | s / epoch |",
-        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for group in group_by_seed(records):
-        first = group[0]
-        scores = [
-            percent([r["test"][which][key] for r in group]) if which in first["test"] else "-"
-            for which in ("last", "best")
-            for key in ("oa", "macc")
-        ]
-        cells = [
-            first["data"]["name"],
-            str(first["config"].get("num_points", "-")),
-            space_name(first),
-            f"{first['parameters']:,}",
-            str(first["config"]["epochs"]),
-            str(len(group)),
-            *scores,
-            f"{mean(r['timing']['train_seconds_per_epoch'] for r in group):.1f}",
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows) + "\n"
+    rows = [table_row(group) for group in group_by_seed(records)]
+    columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
+    lines = [columns, ["---" if c in WORDS else "--:" for c in columns]]
+    lines += [[row[c] for c in columns] for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 def fill_readme(path: Path, table: str) -> None:

@@ -125,6 +125,7 @@ def execute(
         "timing": timing(trainer),
         "radii": trainer.curves["radii"][-1],
         "curvature": curvatures(trainer.model),
+        "train": training_score(trainer),
         **evaluate_test(trainer, data.test),
         "curves": trainer.curves,
     }
@@ -158,6 +159,7 @@ def train_epochs(run: Run, trainer: Trainer, mode: str) -> None:
         "benchmark": run.benchmark,
         "config": run.config,
         "class_names": list(trainer.train.class_names),
+        "shape": list(trainer.train.x.shape[1:]),
     }
     done, steps = trainer.epoch, trainer.steps
     with Progress(
@@ -181,6 +183,13 @@ def timing(trainer: Trainer) -> dict[str, float]:
         "total_seconds": round(sum(train) + sum(held), 1),
         "train_samples_per_second": round(samples * len(train) / max(sum(train), 1e-9), 1),
     }
+
+
+def training_score(trainer: Trainer) -> dict[str, Any]:
+    """Score of the last epoch on the training samples without augmentation, as the test's."""
+    score = trainer.evaluate(trainer.train)
+    score.pop("confusion")
+    return score
 
 
 def evaluate_test(trainer: Trainer, test: Samples) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,12 @@ class Benchmark:
         embedded (callable): Whether data of that name needs no `--data` in `eval`.
         load (callable): Configuration and value of `--data` to samples.
         make_task (callable): Configuration to how samples meet the model.
-        build (callable): Configuration and number of classes to the model.
+        build (callable): Configuration, with the `shape` of a stored sample, and number of classes
+            to the model.
         smoke (mapping): Defaults of `train --smoke`.
+        named_by (sequence of str, optional): Flags whose values are in the name of a run.
+            (default: the manifold)
+        defaults (mapping, optional): Defaults of `train` that differ from the shared ones.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Benchmark:
     make_task: Callable[[dict[str, Any]], Task]
     build: Callable[[dict[str, Any], int], nn.Module]
     smoke: Mapping[str, Any]
+    named_by: Sequence[str] = ("manifold",)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def parser(self, smoke: bool = False) -> argparse.ArgumentParser:
         """All flags of all commands; `smoke` gives `train` the defaults of a tiny run."""
@@ -70,8 +76,10 @@ class Benchmark:
         train = commands.add_parser("train", help="train a network", formatter_class=HelpFormatter)
         self.train_arguments(train)
         add_training_arguments(train)
-        add_run_arguments(train, "name of the run (default: DATA-MANIFOLD-seedSEED)")
-        train.set_defaults(handler=partial(command_train, self), **(self.smoke if smoke else {}))
+        parts = "-".join(key.upper() for key in self.named_by)
+        add_run_arguments(train, f"name of the run (default: DATA-{parts}-seedSEED)")
+        defaults = {**self.defaults, **(self.smoke if smoke else {})}
+        train.set_defaults(handler=partial(command_train, self), **defaults)
         test = commands.add_parser(
             "eval", help="evaluate a checkpoint", formatter_class=HelpFormatter
         )
@@ -126,7 +134,8 @@ def train(
     benchmark.check(args)
     data_name = benchmark.data_name(args.data)
     config = config_of(args) | {"data": data_name, "nproc_per_node": process.world}
-    label = f"{data_name.replace(':', '-')}-{config['manifold']}-seed{config['seed']}"
+    parts = "-".join(config[key] for key in benchmark.named_by)
+    label = f"{data_name.replace(':', '-')}-{parts}-seed{config['seed']}"
     run = open_run(args, benchmark.name, args.name or label, config)
     if run.finished:
         if process.is_main:
@@ -136,9 +145,14 @@ def train(
     with process.main_first():
         data = benchmark.load(config, args.data)
     classes = len(data.train.class_names)
-    task = benchmark.make_task(config)
+    shape = list(data.train.x.shape[1:])
     return execute(
-        run, lambda: benchmark.build(config, classes), task, data, process, args.progress
+        run,
+        lambda: benchmark.build(config | {"shape": shape}, classes),
+        benchmark.make_task(config),
+        data,
+        process,
+        args.progress,
     )
 
 
@@ -160,6 +174,7 @@ def load_model(benchmark: Benchmark, path: Path, which: str) -> tuple[nn.Module,
     state = load_checkpoint(path, benchmark.name)
     if which == "best" and state["best"] is None:
         raise UsageError("--which: this run had no validation split (got best)")
+    state["config"]["shape"] = state.get("shape")
     model = benchmark.build(state["config"], len(state["class_names"]))
     model.load_state_dict(state["best"]["model"] if which == "best" else state["model"])
     return model, state

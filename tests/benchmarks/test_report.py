@@ -66,6 +66,30 @@ def test_without_validation_split_there_is_no_best_column_value():
     assert markdown_table([record]).splitlines()[2].endswith("| 50.0 | 25.0 | - | - | 12.3 |")
 
 
+def test_images_have_a_layer_and_a_gap_in_place_of_points():
+    records = [make_record(seed=seed, train={"oa": 0.625 + seed / 100}) for seed in (0, 2)]
+    for record in records:
+        record["config"] |= {"layer": "hconv2"}
+        del record["config"]["num_points"]
+        record["data"] |= {"test": 10_000}
+    header, line, row = markdown_table(records).splitlines()
+    assert header.startswith("| data | layer | space | parameters |")
+    assert header.endswith("| mAcc % (best val) | train - test OA | s / epoch |")
+    assert line.startswith("| --- | --- | --- | --: |")
+    assert row.startswith("| toy | hconv2 | Poincaré ball, c = 1 |")
+    assert row.endswith("| 62.50 ± 0.00 | 13.50 ± 1.41 | 12.3 |")
+
+
+def test_records_of_different_scripts_share_a_table():
+    old, new = make_record(), make_record("euclidean", train={"oa": 0.75})
+    new["config"] |= {"layer": "hconv1"}
+    del new["config"]["num_points"]
+    header, _, *rows = [line.split(" | ") for line in markdown_table([old, new]).splitlines()]
+    assert header[1:4] == ["points", "layer", "space"]
+    assert [row[1:3] for row in rows] == [["64", "-"], ["-", "hconv1"]]
+    assert [row[-2] for row in rows] == ["-", "25.0"]
+
+
 def test_the_readme_changes_between_the_markers_only(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
