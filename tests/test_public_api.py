@@ -158,6 +158,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/coefficients.py": "kernels/test_edge_coefficients.py",
     "kernels/_cpu/compiled.py": "kernels/test_compiled.py",
     "kernels/_cpu/edges.py": "kernels/test_edge_max.py",
+    "kernels/_cpu/farthest.py": "kernels/test_farthest_points.py",
     "kernels/_cpu/knn.py": "kernels/test_knn.py",
     "kernels/_cpu/radial.py": "kernels/test_radial.py",
     "kernels/_cpu/relative_windows.py": "kernels/test_relative_windows.py",

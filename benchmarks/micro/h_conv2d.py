@@ -5,12 +5,16 @@ the medians to a JSON file:
 
     python benchmarks/micro/h_conv2d.py --out benchmarks/results/micro-h_conv2d.json
 
+Beside them the nearest operation of HypLL, if that is installed: the convolution of "Hyperbolic
+Neural Networks++", which concatenates a window and maps it by a fully connected layer of the ball.
+
 Needs numba.
 """
 
 import argparse
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,14 @@ from torch import Tensor
 from torch_geometric_hyperbolic.kernels import set_fused
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HConv2d
+
+try:
+    import hypll.nn
+    from hypll.manifolds.poincare_ball import Curvature
+    from hypll.manifolds.poincare_ball import PoincareBall as HypllBall
+    from hypll.tensors import ManifoldTensor
+except ImportError:
+    hypll = None
 
 BATCH, CHANNELS, SIZE = 32, 32, 32
 WINDOW = {"kernel_size": 3, "padding": 1}
@@ -45,6 +57,21 @@ def call(layer: torch.nn.Module, x: Tensor) -> Callable[[], list[Tensor]]:
     x = x.requires_grad_()
     pull = torch.randn_like(layer(x), memory_format=torch.contiguous_format)
     return lambda: gradients(layer, x, pull)
+
+
+def hypll_call() -> Callable[[], list[Tensor]]:
+    """A pass of HypLL's convolution over the same points of the ball."""
+    ball = HypllBall(Curvature(1.0, constraining_strategy=lambda c: c))
+    layer = hypll.nn.HConvolution2d(CHANNELS, CHANNELS, 3, manifold=ball, padding=1)
+    x = image(PoincareBall(), BATCH).requires_grad_()
+    pull = torch.randn(BATCH, CHANNELS, SIZE, SIZE)
+    leaves = [x, layer.weights.tensor, layer.bias]
+
+    def run() -> list[Tensor]:
+        out = layer(ManifoldTensor(x, manifold=ball, man_dim=1)).tensor
+        return list(torch.autograd.grad(out, leaves, pull))
+
+    return run
 
 
 def check(layer: HConv2d) -> None:
@@ -76,6 +103,8 @@ def main() -> None:
             layer = HConv2d(CHANNELS, CHANNELS, **WINDOW, manifold=manifold, pivot=pivot)
             check(layer)
             contenders[f"{manifold.name} pivot={pivot}"] = call(layer, image(manifold, BATCH))
+    if hypll:
+        contenders["HypLL (nearest operation)"] = hypll_call()
     times = medians(contenders, args.repeats)
     for name, ms in times.items():
         print(f"{name:<26}{ms:>9} ms {ms / times['torch.nn.Conv2d']:>8.2f} x")
@@ -85,6 +114,7 @@ def main() -> None:
         "image": [BATCH, CHANNELS, SIZE, SIZE],
         "out_channels": CHANNELS,
         **WINDOW,
+        "HypLL": version("hypll") if hypll else "not installed",
         "forward and backward in ms": times,
     }
     args.out.write_text(json.dumps(record, indent=1) + "\n")

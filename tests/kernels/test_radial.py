@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.library import opcheck
 
 from tests.kernels.graphs import (
@@ -13,7 +14,7 @@ from tests.kernels.graphs import (
     strided,
 )
 from torch_geometric_hyperbolic.geometry._numerics import MIN_GAP
-from torch_geometric_hyperbolic.kernels import chart, exp0, radial, set_fused
+from torch_geometric_hyperbolic.kernels import chart, exp0, radial, set_fused, to_ball
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -87,7 +88,7 @@ def assert_equal_charts(actual, expected, x, manifold):
 def test_charts_are_those_of_the_verbs(space, dtype, c, learnable):
     manifold = space(c, learnable)
     x = points(manifold, dtype=dtype)
-    assert radial._fuses(x, manifold)
+    assert radial.fuses(x, manifold)
     assert_equal_charts(chart(x, manifold), chart_by_verbs(x, manifold), x, manifold)
 
 
@@ -98,7 +99,7 @@ def test_charts_are_those_of_the_verbs(space, dtype, c, learnable):
 def test_exponentials_are_those_of_the_verb(space, dtype, c, learnable):
     manifold = space(c, learnable)
     v = vectors(c, [*RADII, 43.9, 44.1, 100.0, 1e4], dtype=dtype)
-    assert radial._fuses(v, manifold)
+    assert radial.fuses(v, manifold)
     actual, expected = exp0(v, manifold), manifold.exp0(v)
     assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
     # sinh(s) feels s roundings of s; at the boundary float64 points stay in the ball
@@ -290,6 +291,21 @@ def test_gradients_of_what_is_shortened_do_not_look_along_the_ray(space, dtype):
 
 
 # The operators ---------------------------------------------------------------------------------
+
+
+@each_space
+@pytest.mark.parametrize("function", [chart, exp0, to_ball], ids=["chart", "exp0", "to_ball"])
+def test_the_gradient_by_the_curvature_of_many_rows_does_not_depend_on_threads(space, function):
+    """PyTorch splits a sum of more than 32,768 numbers among its threads."""
+    manifold = space(0.7, learnable=True)
+    x = manifold.exp0(torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0))).detach()
+
+    def gradient():
+        out = function(x[:, -2:] if function is exp0 else x, manifold)
+        out = out if isinstance(out, Tensor) else sum(o.sum() for o in out)
+        return torch.autograd.grad(out.double().square().sum(), manifold.log_scale)
+
+    assert_same_for_any_number_of_threads(gradient)
 
 
 @each_space

@@ -9,6 +9,7 @@ from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
+    sum_in_order,
 )
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
@@ -105,7 +106,7 @@ def _edge_coefficients_backward(
         order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
         rest = (points_i, points_j, *order, *of_edges)
         parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
-    return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, d_c.sum()
+    return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, sum_in_order(d_c)
 
 
 @_edge_coefficients_backward.register_fake

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
-from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
@@ -30,7 +30,7 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
         >>> chart(torch.tensor([[0.5]]), PoincareBall())
         (tensor([[0.5000]]), tensor([[0.7500]], dtype=torch.float64), tensor([[0.5493]]))
     """
-    if not _fuses(x, manifold):
+    if not fuses(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
     rows = x.reshape(-1, x.size(-1))
     point, gap, log = _chart(rows, curvature(manifold, x), manifold.ambient_dim(1) == 2)
@@ -53,7 +53,7 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
         >>> exp0(torch.tensor([[0.5493]]), PoincareBall())
         tensor([[0.5000]])
     """
-    if not _fuses(v, manifold):
+    if not fuses(v, manifold):
         return manifold.exp0(v)
     rows = v.reshape(-1, v.size(-1))
     x = _exp0(rows, curvature(manifold, v), manifold.ambient_dim(1) == 2)
@@ -75,10 +75,11 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         >>> log0(torch.tensor([[0.5]]), PoincareBall())
         tensor([[0.5493]])
     """
-    return chart(x, manifold)[2] if _fuses(x, manifold) else manifold.log0(x)
+    return chart(x, manifold)[2] if fuses(x, manifold) else manifold.log0(x)
 
 
-def _fuses(x: Tensor, manifold: Manifold) -> bool:
+def fuses(x: Tensor, manifold: Manifold) -> bool:
+    """Whether the operators take these points or vectors."""
     known = type(manifold) in (PoincareBall, Lorentz)
     usual = x.dim() > 1 and x.numel() > 0 and x.dtype in num.MIN_GAP
     return known and usual and fused_engine(x) == "numba"
@@ -94,7 +95,7 @@ def curvature(manifold: Manifold, x: Tensor) -> Tensor:
 @torch.library.custom_op("tgh::chart", mutates_args=(), device_types="cpu")
 def _chart(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
     outputs = _chart_outputs(x, c, hyperboloid)
-    parallel(radial.chart, len(x), x, *_constants(x, c), hyperboloid, *outputs)
+    parallel(radial.chart, len(x), x, *constants(x, c), hyperboloid, *outputs)
     return outputs
 
 
@@ -111,8 +112,8 @@ def _chart_backward(
 ) -> tuple[Tensor, Tensor]:
     d_x, d_c = _like(x), torch.empty(len(x), dtype=torch.float64)
     grads = (grad_point, grad_gap, grad_log)
-    parallel(radial.chart_gradients, len(x), x, *_constants(x, c), hyperboloid, *grads, d_x, d_c)
-    return d_x, d_c.sum()
+    parallel(radial.chart_gradients, len(x), x, *constants(x, c), hyperboloid, *grads, d_x, d_c)
+    return d_x, sum_in_order(d_c)
 
 
 @_chart_backward.register_fake
@@ -123,7 +124,7 @@ def _(x, c, hyperboloid, grad_point, grad_gap, grad_log):  # type: ignore[no-unt
 @torch.library.custom_op("tgh::exp0", mutates_args=(), device_types="cpu")
 def _exp0(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
     x = _exp0_output(v, c, hyperboloid)
-    parallel(radial.exp0, len(v), v, *_constants(v, c), hyperboloid, x)
+    parallel(radial.exp0, len(v), v, *constants(v, c), hyperboloid, x)
     return x
 
 
@@ -135,8 +136,8 @@ def _exp0_output(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
 @torch.library.custom_op("tgh::exp0_backward", mutates_args=(), device_types="cpu")
 def _exp0_backward(v: Tensor, c: Tensor, hyperboloid: bool, grad: Tensor) -> tuple[Tensor, Tensor]:
     d_v, d_c = _like(v), torch.empty(len(v), dtype=torch.float64)
-    parallel(radial.exp0_gradients, len(v), v, *_constants(v, c), hyperboloid, grad, d_v, d_c)
-    return d_v, d_c.sum()
+    parallel(radial.exp0_gradients, len(v), v, *constants(v, c), hyperboloid, grad, d_v, d_c)
+    return d_v, sum_in_order(d_c)
 
 
 @_exp0_backward.register_fake
@@ -148,7 +149,7 @@ def _like(x: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _constants(x: Tensor, c: Tensor) -> tuple[float, float, float]:
+def constants(x: Tensor, c: Tensor) -> tuple[float, float, float]:
     """The curvature, the step at which squares are split, and the smallest gap of the dtype."""
     return c.item(), float(num.split_step(c.item())), num.MIN_GAP[x.dtype]
 

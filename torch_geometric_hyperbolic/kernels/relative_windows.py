@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -92,7 +92,7 @@ def relative_windows_backward(
             d_c[block],
         )
         d_weight.addmm_(pull.t(), patches.flatten(1))
-    return d_points, d_gap.unsqueeze(-1), d_c.sum(), d_weight
+    return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
 
 
 @relative_windows_backward.register_fake

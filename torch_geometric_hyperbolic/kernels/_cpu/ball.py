@@ -1,7 +1,16 @@
-r"""Passes over float32 points of the Poincare ball, row by row in float64 registers.
+r"""Moves of points of the ball and of the hyperboloid, row by row in float64 registers.
 
-The formulas are those of :mod:`geometry.poincare`. A gradient by :math:`c` is summed per block of
-rows, so that it does not depend on the number of threads.
+With :math:`p, g_x` the point's image in the ball and its gap, :math:`w` the vector (its half on the
+hyperboloid), :math:`t = \tanh(s) / s` at its length :math:`s = \sqrt c \|w\|`,
+:math:`g_y = 1 / \cosh^2 s` and :math:`D = g_x g_y + c \|p + t w\|^2`,
+
+.. math::
+    m = p \oplus t w = \alpha p + \kappa w, \quad
+    \alpha = 1 + g_x (1 - g_y) / D, \quad \kappa = g_x t / D,
+
+is the result on the ball, and :math:`2 m D / g_x g_y` the space part of that on the hyperboloid.
+A gradient by :math:`c` is summed per block of rows, so that it does not depend on the number of
+threads.
 """
 
 import math
@@ -10,185 +19,149 @@ import numpy as np
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.radial import (
+    MAX_SPACE,
+    point_row,
+    row_gap,
+    shorten_row,
+    shrink_to,
+)
 from torch_geometric_hyperbolic.kernels._cpu.scalars import BELOW, TANHC, series
 
 BLOCK = 128
-
-_MIN_GAP = num.MIN_GAP[num.torch.float32]
-_INSIDE = 1 - 2 * _MIN_GAP
-_LONGEST = num.MAX_LENGTH**2
-
-#: Points with a gap below this may leave the ball when rounded to float32.
-_NEAR = 4 * _MIN_GAP
+MAX_LENGTH = num.MAX_LENGTH
 
 
 @compiled
-def _dot(x, y, row):
-    total = 0.0
-    for f in range(x.shape[1]):
-        total += np.float64(x[row, f]) * np.float64(y[0, f])
-    return total
-
-
-@compiled
-def _squared(x, row):
-    total = 0.0
-    for f in range(x.shape[1]):
-        total += np.float64(x[row, f]) * np.float64(x[row, f])
-    return total
-
-
-@compiled
-def _inside(squared, c):
-    """By what a point is scaled to lie in the ball: 1 where it does."""
-    return 1.0 if 1 - c * squared >= _MIN_GAP else math.sqrt(_INSIDE / (c * squared))
-
-
-@compiled
-def _project(x, row, c, point):
-    """Copies the projected point to the one row of ``point``; its scale and squared length."""
-    squared = _squared(x, row)
-    scale = _inside(squared, c)
-    for f in range(x.shape[1]):
-        point[0, f] = scale * x[row, f]
-    return scale, squared if scale == 1 else _squared(point, 0)
-
-
-@compiled
-def project(start, stop, x, c, points, gap):
-    """Projected points and their gaps."""
-    point = np.empty((1, x.shape[1]), x.dtype)
-    for row in range(start, stop):
-        _, squared = _project(x, row, c, point)
-        gap[row] = 1 - c * squared
-        for f in range(x.shape[1]):
-            points[row, f] = point[0, f]
-
-
-@compiled
-def grad_project(start, stop, grad_points, grad_gap, x, c, d_x, d_c):
-    r"""Gradients of rows in blocks ``start`` to ``stop``.
-
-    A projected point :math:`p = r x / \sqrt c \|x\|` has no derivative along x; the part of a
-    gradient :math:`\nabla` along p is the derivative by c, :math:`-\langle \nabla, p\rangle / 2c`.
+def _vector(v, row, c, unit):
+    r"""What makes a row of ``v`` the vector :math:`w`, which is shortened if it is too long, its
+    squared length, :math:`t` and :math:`g_y`.
     """
-    point = np.empty((1, x.shape[1]), x.dtype)
-    for block in range(start, stop):
-        by_c = 0.0
-        for row in range(block * BLOCK, min((block + 1) * BLOCK, len(x))):
-            scale, squared = _project(x, row, c, point)
-            by_p = -2 * c * grad_gap[row]
-            if scale != 1:
-                along = _dot(grad_points, point, row) + by_p * squared
-                by_p -= along / squared
-                by_c -= along / (2 * c)
-            by_c -= grad_gap[row] * squared
-            for f in range(x.shape[1]):
-                d_x[row, f] = scale * (grad_points[row, f] + by_p * point[0, f])
-        d_c[block] = by_c
-
-
-@compiled
-def _exp0(v, row, c):
-    r"""Scale and squared length of the shortened vector, and :math:`\tanh(s) / s`,
-    :math:`1 / \cosh^2 s` at its length s.
-    """
-    squared = _squared(v, row)
-    scale = 1.0 if c * squared <= _LONGEST else math.sqrt(_LONGEST / (c * squared))
-    squared *= scale * scale
+    scale, squared = unit, 0.0
+    for f in range(v.shape[1]):
+        squared += np.float64(v[row, f]) * np.float64(v[row, f])
+    squared *= unit * unit
+    if not c * squared <= MAX_LENGTH**2:
+        scale = shrink_to(v[row], c, MAX_LENGTH)
+        squared = squared if np.isnan(squared) else MAX_LENGTH**2 / c
     s = math.sqrt(c * squared)
     less = math.expm1(-2 * s) if s < 1 else math.exp(-2 * s) - 1
     power = 1 + less if s < 1 else math.exp(-2 * s)
-    tanhc = -less / ((2 + less) * s) if s > 0 else 1.0
-    return scale, squared, tanhc, 4 * power / (2 + less) ** 2
+    t = -less / ((2 + less) * s) if s > 0 else 1.0
+    return scale, squared, t, 4 * power / (2 + less) ** 2
 
 
 @compiled
-def move(start, stop, x, v, c, out):
-    r"""The points :math:`x \oplus t v = \alpha x + \kappa v` with :math:`t = \tanh(s) / s`."""
-    channels = x.shape[1]
-    point = np.empty((1, channels), x.dtype)
+def _keep_inside(moved, length, c, step, smallest, hyperboloid, near):
+    """Shortens what lies beyond the end of space; returns by what, and the squared length."""
+    outside = not c * length <= MAX_SPACE**2 if hyperboloid else near
+    if outside and (hyperboloid or not row_gap(moved, c, step) >= smallest):
+        shrink, s, _ = shorten_row(moved, c, step, smallest, hyperboloid)
+        return shrink, s / c
+    return 1.0, length
+
+
+@compiled
+def move(start, stop, x, v, c, step, smallest, hyperboloid, out):
+    """The points reached by rows ``start`` to ``stop``."""
+    first, unit = (1, 0.5) if hyperboloid else (0, 1.0)
+    channels = v.shape[1]
+    point, moved = np.empty(channels, x.dtype), np.empty(channels)
     for row in range(start, stop):
-        _, x_squared = _project(x, row, c, point)
-        short, _, t, gap_y = _exp0(v, row, c)
+        _, _, by, _, gap_x, _ = point_row(x, row, c, step, smallest, hyperboloid, point)
+        scale, _, t, gap_y = _vector(v, row, c, unit)
         squared = 0.0
         for f in range(channels):
-            both = point[0, f] + t * short * v[row, f]
+            both = by * point[f] + t * scale * v[row, f]
             squared += both * both
-        gap_x = 1 - c * x_squared
-        below = gap_x * gap_y + c * squared
-        alpha, kappa = 1 + gap_x * (1 - gap_y) / below, gap_x * t / below * short
+        product = gap_x * gap_y
+        below = product + c * squared
+        to = 2 * below / product if hyperboloid else 1.0
+        by_p = to * (1 + gap_x * (1 - gap_y) / below) * by
+        by_v = to * gap_x * t / below * scale
+        length = 0.0
         for f in range(channels):
-            out[row, f] = alpha * point[0, f] + kappa * v[row, f]
-        if gap_x * gap_y < _NEAR * below:
-            scale = _inside(_squared(out, row), c)
-            for f in range(channels):
-                out[row, f] = scale * out[row, f]
+            value = by_p * point[f] + by_v * v[row, f]
+            moved[f] = value if hyperboloid else x.dtype.type(value)
+            length += value * value
+        near = product < 4 * smallest * below
+        _, length = _keep_inside(moved, length, c, step, smallest, hyperboloid, near)
+        for f in range(channels):
+            out[row, first + f] = moved[f]
+        if hyperboloid:
+            out[row, 0] = math.sqrt(1 / c + length)
 
 
 @compiled
-def grad_move(start, stop, grad_out, x, v, c, d_x, d_v, d_c):
+def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, d_v, d_c):
     r"""Gradients of rows in blocks ``start`` to ``stop``.
 
-    They are sums of the gradient, the point and the vector, with scalars made of their products.
-    A vector that was shortened needs no care: at its length tanh is 1 to 38 digits.
+    A vector that was shortened needs no care: at its length tanh is 1 to 38 digits, and the
+    hyperboloid ends before.
     """
-    channels = x.shape[1]
-    point, out = np.empty((1, channels), x.dtype), np.empty((1, channels), x.dtype)
+    first, unit = (1, 0.5) if hyperboloid else (0, 1.0)
+    channels = v.shape[1]
+    point = np.empty(channels, x.dtype)
+    moved, back = np.empty(channels), np.empty(channels)
     for block in range(start, stop):
         by_c = 0.0
         for row in range(block * BLOCK, min((block + 1) * BLOCK, len(x))):
-            scale, xx = _project(x, row, c, point)
-            short, vv, t, gap_y = _exp0(v, row, c)
-            squared, along, gx, gv = 0.0, 0.0, 0.0, 0.0
+            shrink, _, by, d_by, gap_x, d_gap = point_row(
+                x, row, c, step, smallest, hyperboloid, point
+            )
+            scale, vv, t, gap_y = _vector(v, row, c, unit)
+            xx, squared, along = 0.0, 0.0, 0.0
             for f in range(channels):
-                p, w, grad = point[0, f], short * v[row, f], np.float64(grad_out[row, f])
+                p, w = by * point[f], scale * v[row, f]
                 both = p + t * w
+                xx += p * p
                 squared += both * both
                 along += both * w
-                gx += grad * p
-                gv += grad * w
-            xv = along - t * vv
-            gap_x = 1 - c * xx
-            below = gap_x * gap_y + c * squared
+            product = gap_x * gap_y
+            below = product + c * squared
+            to = 2 * below / product if hyperboloid else 1.0
             alpha, kappa = 1 + gap_x * (1 - gap_y) / below, gap_x * t / below
-            # the gradient before the projection: by_grad * grad + by_x * point + by_v * vector
-            by_grad, by_x, by_v = 1.0, 0.0, 0.0
-            if gap_x * gap_y < _NEAR * below:
-                for f in range(channels):
-                    out[0, f] = alpha * point[0, f] + kappa * short * v[row, f]
-                length = _squared(out, 0)
-                by_grad = _inside(length, c)
-                if by_grad != 1:
-                    radial = by_grad * (alpha * gx + kappa * gv)
-                    by_c -= radial / (2 * c)
-                    by_x, by_v = -radial / length * alpha, -radial / length * kappa
-                    gx, gv = (
-                        by_grad * gx + by_x * xx + by_v * xv,
-                        by_grad * gv + by_x * xv + by_v * vv,
-                    )
-            d_below = -((alpha - 1) * gx + kappa * gv) / below
-            d_gap_x = ((1 - gap_y) * gx + t * gv) / below + gap_y * d_below
-            d_gap_y = gap_x * (d_below - gx / below)
+            length, grad_end = 0.0, 0.0
+            for f in range(channels):
+                value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
+                moved[f] = value if hyperboloid else x.dtype.type(value)
+                length += value * value
+                grad_end += grad_out[row, first + f] * value
+            near = product < 4 * smallest * below
+            short, length = _keep_inside(moved, length, c, step, smallest, hyperboloid, near)
+            # the gradient of the space part is short * (grad_out + by_end * moved)
+            grad_end, by_end = short * grad_end, 0.0
+            if hyperboloid:
+                by_end = grad_out[row, 0] / math.sqrt(1 / c + length)
+                by_c -= 0.5 * by_end / (c * c)
+            grad_end += by_end * length
+            if short != 1:
+                by_c -= 0.5 * grad_end / c
+                by_end -= grad_end / length
+            of_to = grad_end if hyperboloid and short == 1 else 0.0
+            gx, gv = 0.0, 0.0
+            for f in range(channels):
+                back[f] = to * short * (grad_out[row, first + f] + by_end * moved[f])
+                gx += back[f] * by * point[f]
+                gv += back[f] * scale * v[row, f]
+            d_below = (of_to - (alpha - 1) * gx - kappa * gv) / below
+            d_gap_x = ((1 - gap_y) * gx + t * gv) / below + gap_y * d_below - of_to / gap_x
             d_t = gap_x / below * gv + 2 * c * d_below * along
             z = c * vv  # gap_y and t depend on the vector by its square alone
             if z < BELOW:
                 _, slope = series(TANHC, z)
             else:
                 slope = (gap_y - t) / (2 * z)
-            d_z = d_t * slope - d_gap_y * gap_y * t
-            by_c += squared * d_below + vv * d_z - xx * d_gap_x
+            d_z = d_t * slope - (product * (d_below - gx / below) - of_to) * t
             both = 2 * c * d_below
-            x_grad, x_x, x_v = alpha * by_grad, alpha * by_x + both, alpha * by_v + t * both
-            v_grad, v_x = kappa * by_grad, kappa * by_x + t * both
-            v_v = kappa * by_v + t * t * both + 2 * c * d_z
-            x_x -= 2 * c * d_gap_x
-            if scale != 1:
-                radial = alpha * gx + (x_x - alpha * by_x) * xx + (x_v - alpha * by_v) * xv
-                by_c -= radial / (2 * c)
-                x_x -= radial / xx
+            of_s = d_by * (alpha * gx + both * (xx + t * (along - t * vv))) / by + d_gap * d_gap_x
+            by_c += squared * d_below + vv * d_z + of_s * xx / (by * by)
             for f in range(channels):
-                p, w, grad = point[0, f], short * v[row, f], grad_out[row, f]
-                d_x[row, f] = scale * (x_grad * grad + x_x * p + x_v * w)
-                d_v[row, f] = short * (v_grad * grad + v_x * p + v_v * w)
+                p, w = by * point[f], scale * v[row, f]
+                d_x[row, first + f] = shrink * (
+                    by * (alpha * back[f] + both * (p + t * w)) + 2 * c * of_s * point[f]
+                )
+                d_v[row, f] = scale * (kappa * back[f] + t * both * (p + t * w) + 2 * c * d_z * w)
+            if hyperboloid:
+                d_x[row, 0] = 0
         d_c[block] = by_c

@@ -38,14 +38,19 @@ def _split_squares(x, step):
 
 
 @compiled_in_order
-def _gap(x, c, step):
-    """See :func:`geometry._numerics.gap`."""
-    leading, rest = _split_squares(x, step)
+def _gap_of(leading, rest, c):
     return (1 - c * leading) - c * rest
 
 
+@compiled
+def row_gap(x, c, step):
+    """See :func:`geometry._numerics.gap`."""
+    leading, rest = _split_squares(x, step)
+    return _gap_of(leading, rest, c)
+
+
 @compiled_in_order
-def _shrink(x, c, length):
+def shrink_to(x, c, length):
     """What makes a row as long as ``length``; its square may overflow."""
     largest = 0.0
     for k in range(len(x)):
@@ -56,52 +61,53 @@ def _shrink(x, c, length):
     return length / math.sqrt(c * total) / largest
 
 
-@compiled_in_order
-def _ball_row(x, c, step, smallest, row):
-    """Writes the projected row; returns what it was shortened by (1 if not at all) and its gap."""
-    shrink = 1.0
-    gap = _gap(x, c, step)
-    if not gap >= smallest:
-        shrink = _shrink(x, c, math.sqrt(1 - 2 * smallest))
-    for k in range(len(x)):
-        row[k] = x[k] * shrink
-    return shrink, gap if shrink == 1 else _gap(row, c, step)
-
-
-@compiled_in_order
-def _hyperboloid_row(x, c, row):
-    """Writes the row, no longer than the longest; returns what it was shortened by and s."""
-    shrink, s = 1.0, c * _dot(x, x)
-    if not s <= MAX_SPACE**2:
-        shrink = _shrink(x, c, MAX_SPACE)
-    for k in range(len(x)):
-        row[k] = x[k] * shrink
-    if shrink != 1:
-        squared = _dot(row, row)
-        s = squared if np.isnan(squared) else MAX_SPACE**2
-    return shrink, s
-
-
-@compiled_in_order
-def _chart_row(x, c, step, smallest, hyperboloid, row):
-    r"""Writes the row, shortened if it is too long, and returns by how much; then the factor of the
-    point, the gap, and the factor of log0, each with its derivative by :math:`s`.
-    """
+@compiled
+def shorten_row(row, c, step, smallest, hyperboloid):
+    """Shortens a row to the longest; returns by what, and s and the gap of a point of the ball."""
+    shrink = shrink_to(row, c, MAX_SPACE if hyperboloid else math.sqrt(1 - 2 * smallest))
+    for k in range(len(row)):
+        row[k] *= shrink
     if hyperboloid:
-        shrink, s = _hyperboloid_row(x, c, row)
+        squared = _dot(row, row)
+        return shrink, squared if np.isnan(squared) else MAX_SPACE**2, 0.0
+    gap = row_gap(row, c, step)
+    return shrink, 1 - gap, gap
+
+
+@compiled
+def point_row(x, i, c, step, smallest, hyperboloid, row):
+    r"""Writes row ``i``, shortened if it is too long, and returns by how much; then :math:`s`, the
+    factor of the point of the ball and the gap, each of the two with its derivative by :math:`s`.
+    """
+    first = 1 if hyperboloid else 0
+    squared, shrink = 0.0, 1.0
+    for k in range(len(row)):
+        value = x[i, first + k]
+        row[k] = value
+        squared += np.float64(value) * np.float64(value)
+    if hyperboloid:
+        s = c * squared
+        if not s <= MAX_SPACE**2:
+            shrink, s, _ = shorten_row(row, c, step, smallest, hyperboloid)
         root = math.sqrt(1 + s)
-        w = 1 + root
-        d_gap = -1 / (w * w * root)
-        point, d_point, gap = 1 / w, d_gap / 2, 2 / w
-        log, d_log = asinhc(s, root)
-    else:
-        shrink, gap = _ball_row(x, c, step, smallest, row)
-        s = 1 - gap
-        point, d_point, d_gap = 1.0, 0.0, -1.0
-        log, d_log = atanhc(s, gap)
+        by = 1 / (1 + root)
+        gap, d_gap = 2 * by, -by * by / root
+        point, d_point = by, d_gap / 2
+    else:  # the squares of float32 numbers need no splitting
+        gap = 1 - c * squared if x.itemsize == 4 else row_gap(row, c, step)
+        if not gap >= smallest:
+            shrink, _, gap = shorten_row(row, c, step, smallest, hyperboloid)
+        s, point, d_point, d_gap = 1 - gap, 1.0, 0.0, -1.0
     if shrink != 1:
-        d_point, d_gap, d_log = -0.5 * point / s, 0.0, -0.5 * log / s
-    return shrink, point, d_point, gap, d_gap, log, d_log
+        d_point, d_gap = -0.5 * point / s, 0.0
+    return shrink, s, point, d_point, gap, d_gap
+
+
+@compiled_in_order
+def _log_factor(shrink, s, gap, hyperboloid):
+    """The factor of log0 and its derivative, given what :func:`point_row` returned."""
+    log, d_log = asinhc(s, math.sqrt(1 + s)) if hyperboloid else atanhc(s, gap)
+    return log, d_log if shrink == 1 else -0.5 * log / s
 
 
 @compiled_in_order
@@ -110,7 +116,8 @@ def chart(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
     first = 1 if hyperboloid else 0
     row = np.empty(x.shape[1] - first, x.dtype)
     for i in range(start, stop):
-        _, by, _, g, _, by_log, _ = _chart_row(x[i, first:], c, step, smallest, hyperboloid, row)
+        shrink, s, by, _, g, _ = point_row(x, i, c, step, smallest, hyperboloid, row)
+        by_log, _ = _log_factor(shrink, s, g, hyperboloid)
         gap[i, 0] = g
         for k in range(len(row)):
             point[i, k] = row[k] * by
@@ -125,9 +132,8 @@ def chart_gradients(
     first = 1 if hyperboloid else 0
     row = np.empty(x.shape[1] - first, x.dtype)
     for i in range(start, stop):
-        shrink, by, d_by, _, d_gap, by_log, d_by_log = _chart_row(
-            x[i, first:], c, step, smallest, hyperboloid, row
-        )
+        shrink, s, by, d_by, g, d_gap = point_row(x, i, c, step, smallest, hyperboloid, row)
+        by_log, d_by_log = _log_factor(shrink, s, g, hyperboloid)
         of_s = d_by * _dot(grad_point[i], row) + d_by_log * _dot(grad_log[i], row)
         of_s += d_gap * grad_gap[i, 0]
         d_c[i] = of_s * _dot(row, row)
@@ -137,6 +143,37 @@ def chart_gradients(
             d_x[i, first + k] = shrink * (across + 2 * c * of_s * row[k])
 
 
+@compiled
+def to_ball(start, stop, x, c, step, smallest, hyperboloid, point, gap):
+    """:func:`chart` without log0."""
+    row = np.empty(point.shape[1], x.dtype)
+    for i in range(start, stop):
+        _, _, by, _, g, _ = point_row(x, i, c, step, smallest, hyperboloid, row)
+        gap[i, 0] = g
+        for k in range(len(row)):
+            point[i, k] = row[k] * by
+
+
+@compiled
+def to_ball_gradients(
+    start, stop, x, c, step, smallest, hyperboloid, grad_point, grad_gap, d_x, d_c
+):
+    """Gradients of :func:`to_ball`, that of ``c`` row by row."""
+    first = 1 if hyperboloid else 0
+    row = np.empty(grad_point.shape[1], x.dtype)
+    for i in range(start, stop):
+        shrink, _, by, d_by, _, d_gap = point_row(x, i, c, step, smallest, hyperboloid, row)
+        along, squared = 0.0, 0.0
+        for k in range(len(row)):
+            along += np.float64(grad_point[i, k]) * np.float64(row[k])
+            squared += np.float64(row[k]) * np.float64(row[k])
+        of_s = d_by * along + d_gap * grad_gap[i, 0]
+        d_c[i] = of_s * squared
+        d_x[i, 0] = 0
+        for k in range(len(row)):
+            d_x[i, first + k] = shrink * (by * grad_point[i, k] + 2 * c * of_s * row[k])
+
+
 @compiled_in_order
 def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     r"""Writes ``v``, shortened if it is too long, and the point's row (its space part); returns by
@@ -144,7 +181,7 @@ def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     """
     shrink, s = 1.0, c * _dot(v, v)
     if not s <= MAX_LENGTH**2:
-        shrink = _shrink(v, c, MAX_LENGTH)
+        shrink = shrink_to(v, c, MAX_LENGTH)
     for k in range(len(v)):
         short[k] = v[k] * shrink
     if shrink != 1:
@@ -152,7 +189,7 @@ def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     by, d_by = sinhc(s) if hyperboloid else tanhc(s)
     for k in range(len(v)):
         row[k] = short[k] * by
-    if not hyperboloid and not _gap(row, c, step) >= smallest:
+    if not hyperboloid and not row_gap(row, c, step) >= smallest:
         by = math.sqrt((1 - 2 * smallest) / s)
         for k in range(len(v)):
             row[k] = short[k] * by
