@@ -50,6 +50,8 @@ class Benchmark:
         named_by (sequence of str, optional): Flags whose values are in the name of a run.
             (default: the manifold)
         defaults (mapping, optional): Defaults of `train` that differ from the shared ones.
+        pretrained (callable, optional): Name to a network that comes with the package, and what a
+            checkpoint would hold beside its weights.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Benchmark:
     smoke: Mapping[str, Any]
     named_by: Sequence[str] = ("manifold",)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: Callable[[str], tuple[nn.Module, dict[str, Any]]] | None = None
 
     def parser(self, smoke: bool = False) -> argparse.ArgumentParser:
         """All flags of all commands; `smoke` gives `train` the defaults of a tiny run."""
@@ -84,7 +87,7 @@ class Benchmark:
             "eval", help="evaluate a checkpoint", formatter_class=HelpFormatter
         )
         self.eval_arguments(test)
-        add_eval_arguments(test)
+        add_eval_arguments(test, self.pretrained is not None)
         test.set_defaults(handler=partial(command_eval, self))
         add_report_command(commands)
         return parser
@@ -99,11 +102,12 @@ class Benchmark:
         return run_command(parser.prog, args)
 
 
-def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
+def add_eval_arguments(parser: argparse.ArgumentParser, pretrained: bool) -> None:
     """Adds the flags of `eval` that no benchmark changes."""
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.pt of a run"
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, metavar="FILE", help="checkpoint.pt of a run")
+    if pretrained:
+        source.add_argument("--pretrained", metavar="NAME", help="a network of the package")
     parser.add_argument(
         "--split", default="test", choices=["train", "val", "test"], help="which samples"
     )
@@ -182,7 +186,12 @@ def load_model(benchmark: Benchmark, path: Path, which: str) -> tuple[nn.Module,
 
 def command_eval(benchmark: Benchmark, args: argparse.Namespace) -> None:
     """The command `eval`."""
-    model, state = load_model(benchmark, args.checkpoint, args.which)
+    if args.checkpoint is None:
+        if args.which == "best":
+            raise UsageError("--which: a pretrained network has one set of weights (got best)")
+        model, state = benchmark.pretrained(args.pretrained)  # type: ignore[misc]
+    else:
+        model, state = load_model(benchmark, args.checkpoint, args.which)
     trained_on = state["config"]["data"]
     if args.data is None and not benchmark.embedded(trained_on):
         raise UsageError(f"--data is needed: this run was trained on {trained_on}")

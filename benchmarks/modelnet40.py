@@ -7,6 +7,7 @@ the Poincare ball, on the hyperboloid, or in Euclidean space as the twin of equa
     python benchmarks/modelnet40.py train --data DIR --num-points 512 --epochs 2
     python benchmarks/modelnet40.py train --data DIR --manifold euclidean
     python benchmarks/modelnet40.py eval --checkpoint OUT/NAME/checkpoint.pt --data DIR
+    python benchmarks/modelnet40.py eval --pretrained modelnet40-85k --data DIR
     python benchmarks/modelnet40.py report OUT/results --out OUT/report
 
 The best epoch is chosen on a validation split of the training set; the test set is evaluated once,
@@ -26,6 +27,9 @@ from _data import stratified_split
 from _models import add_dgcnn_arguments, add_manifold_arguments, build_dgcnn
 from _script import Benchmark
 from _training import Splits, Task
+
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+from torch_geometric_hyperbolic.nn.models._pretrained import load_pretrained
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +68,17 @@ def make_task(config: dict[str, Any]) -> Task:
     )
 
 
+def load_network(name: str) -> tuple[HyperbolicDGCNN, dict[str, Any]]:
+    """A network of the package, and its configuration, classes and epoch."""
+    try:
+        model = HyperbolicDGCNN.from_pretrained(name)
+    except ValueError as error:
+        raise UsageError(f"--pretrained: {error}") from None
+    about, _ = load_pretrained(name)
+    state = {key: about[key] for key in ("config", "class_names")}
+    return model, state | {"epoch": about["test"]["epoch"]}
+
+
 BENCHMARK = Benchmark(
     name="modelnet40",
     description=__doc__ or "",
@@ -76,6 +91,7 @@ BENCHMARK = Benchmark(
     load=load_splits,
     make_task=make_task,
     build=build_dgcnn,
+    pretrained=load_network,
     smoke={
         "data": "primitives",
         "per_class": 8,

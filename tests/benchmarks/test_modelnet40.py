@@ -53,6 +53,14 @@ def test_the_twins_have_equal_size(tmp_path):
     assert len(sizes) == 1
 
 
+def test_a_hierarchy_trains(tmp_path):
+    flags = ["--ratios", "1,0.5", "--static", "--head-channels", "0", "--epochs", "1"]
+    assert train(tmp_path, *flags) == 0
+    record = result(tmp_path)
+    assert record["config"]["ratios"] == [1.0, 0.5]
+    assert list(record["radii"]) == ["input", "conv1", "conv2"]
+
+
 def test_a_learnable_curvature_is_one_more_parameter_and_moves(tmp_path):
     flags = ["--epochs", "1", "--curvature", "0.5"]
     assert train(tmp_path, *flags, "--name", "fixed") == 0
@@ -177,6 +185,8 @@ def last_error(capsys):
         ("train --val-fraction 1", "argument --val-fraction: must lie in [0, 1) (got 1)"),
         ("train --curvature -1", "argument --curvature: must lie in (0, inf) (got -1)"),
         ("train --hidden-channels 8,x", "positive integers separated by commas (got '8,x')"),
+        ("train --ratios 1,2", "numbers above 0 and at most 1 separated by commas (got '1,2')"),
+        ("train --ratios 1,0.5", "--ratios must be 4 numbers, one for each of --hidden-channels"),
         ("train --manifold sphere", "argument --manifold: invalid choice: 'sphere'"),
         ("train --k 600", "--k must be smaller than --num-points 512 (got 600)"),
         ("train --data /nowhere", "--data: no such folder"),

@@ -1,0 +1,97 @@
+r"""How trained point-cloud networks take fewer points, noise and turns.
+
+    python benchmarks/robustness.py OUT/A/checkpoint.pt OUT/B/checkpoint.pt --data DIR \
+        --out benchmarks/results/robustness.json
+
+Evaluates the last epoch of each run on the same disturbed test clouds, prints a Markdown table of
+overall accuracies and writes overall and class-mean accuracies as JSON.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import _openmp  # noqa: F401 (first of all)
+import torch
+from _cli import integer, run_command
+from _cloud_view import CloudView
+from _clouds import load_clouds
+from _distributed import Process
+from _files import write_json
+from _script import load_model
+from _training import Task, evaluate
+from modelnet40 import BENCHMARK
+from torch import Generator
+from tqdm import tqdm
+
+#: Settings of :class:`CloudView` beside those of an undisturbed cloud.
+STILL = {"scale_low": 1.0, "scale_high": 1.0, "shift": 0.0, "jitter": 0.0, "rotate": "none"}
+DISTURBANCES: dict[str, dict[str, Any]] = {
+    "as in training": {},
+    "512 points": {"num_points": 512},
+    "256 points": {"num_points": 256},
+    "128 points": {"num_points": 128},
+    "jitter 0.01": {"jitter": 0.01},
+    "jitter 0.02": {"jitter": 0.02},
+    "jitter 0.05": {"jitter": 0.05},
+    "turned about z": {"rotate": "z"},
+}
+
+
+def disturbed(task: Task, config: dict[str, Any]) -> Task:
+    """The task on clouds that are disturbed in the same way at every call."""
+    view, generator = CloudView(config | {"subsample": "first"}), Generator().manual_seed(0)
+    return replace(task, view=lambda x: view.augmented(x, generator))
+
+
+def measure(path: Path, data: str) -> dict[str, Any]:
+    """Scores of one checkpoint under all disturbances."""
+    model, state = load_model(BENCHMARK, path, "last")
+    config = state["config"] | STILL
+    test = load_clouds(config, data, train=False)
+    scores = {}
+    for name, change in tqdm(DISTURBANCES.items(), path.parent.name, file=sys.stderr):
+        given = config | change
+        if given["num_points"] < model.min_points or given["num_points"] > config["num_points"]:
+            continue
+        task = disturbed(BENCHMARK.make_task(given), given)
+        score = evaluate(model, task, test, given, Process())
+        scores[name] = {key: score[key] for key in ("oa", "macc")}
+    return {"config": state["config"], "epoch": state["epoch"], "scores": scores}
+
+
+def table(runs: dict[str, dict[str, Any]]) -> str:
+    """Overall accuracies, a row for each run."""
+    rows = [["run", *DISTURBANCES], ["---", *["--:"] * len(DISTURBANCES)]]
+    for name, run in runs.items():
+        found = (run["scores"].get(disturbance) for disturbance in DISTURBANCES)
+        rows.append([name, *(f"{100 * score['oa']:.1f}" if score else "-" for score in found)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def command(args: argparse.Namespace) -> None:
+    """Measures all checkpoints."""
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    runs = {path.parent.name: measure(path, args.data) for path in args.checkpoints}
+    write_json(args.out, runs)
+    sys.stdout.write(table(runs))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        "robustness.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--data", required=True, help="as in modelnet40.py")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")
+    parser.add_argument("--threads", type=integer(1), metavar="N", help="CPU threads")
+    parser.set_defaults(handler=command, command="")
+    return run_command(parser.prog, parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Disturbed test clouds: the same for all runs, and what their names say."""
+
+import json
+
+import modelnet40
+import robustness
+import torch
+
+CONFIG = {"num_points": 64, **robustness.STILL}
+
+
+def view(x, **change):
+    config = CONFIG | change
+    return robustness.disturbed(
+        modelnet40.make_task(config | {"subsample": "random"}), config
+    ).view(x)
+
+
+def test_disturbances_are_what_their_names_say():
+    x = torch.randn(4, 64, 3)
+    assert torch.equal(view(x), x)
+    assert torch.equal(view(x, num_points=16), x[:, :16])
+    noise = view(x, jitter=0.02) - x
+    assert 0.018 < noise.std() < 0.022
+    turned = view(x, rotate="z")
+    torch.testing.assert_close(turned[..., 2], x[..., 2])
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    assert (turned - x).norm(dim=-1).mean() > 0.3
+    assert torch.equal(view(x, rotate="z"), turned)
+
+
+def test_two_runs_become_two_rows(tmp_path, capsys):
+    for manifold in ("poincare", "euclidean"):
+        flags = ["--smoke", "--epochs", "1", "--progress", "off", "--out", str(tmp_path)]
+        assert modelnet40.main(["train", *flags, "--manifold", manifold, "--name", manifold]) == 0
+    checkpoints = [str(tmp_path / name / "checkpoint.pt") for name in ("poincare", "euclidean")]
+    out = tmp_path / "robustness.json"
+    capsys.readouterr()
+    assert robustness.main([*checkpoints, "--data", "primitives", "--out", str(out)]) == 0
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[0] for row in rows] == ["| poincare", "| euclidean"]
+    assert rows[0].count("| -") == 3  # of 64 points there are no 512, 256 or 128
+    record = json.loads(out.read_text())
+    trained = json.loads((tmp_path / "results" / "poincare.json").read_text())
+    assert record["poincare"]["scores"]["as in training"]["oa"] == trained["test"]["last"]["oa"]
+    assert set(record["poincare"]["scores"]) == set(record["euclidean"]["scores"])

@@ -1,0 +1,494 @@
+"""The command ``tgh-classify``, with a small random network in place of the trained one."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from trimesh.exchange.ply import export_ply
+
+from torch_geometric_hyperbolic import classify
+from torch_geometric_hyperbolic.manifolds import PoincareBall
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+
+CLASSES = ["airplane", "night_stand", "chair", "cup", "sofa"]
+K, NUM_POINTS = 8, 64
+
+TRIANGLE = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch) -> HyperbolicDGCNN:
+    """A network that tells clouds apart well enough to see that one has changed."""
+    torch.manual_seed(3)
+    network = HyperbolicDGCNN(
+        out_channels=len(CLASSES),
+        manifold=PoincareBall(c=1.0),
+        hidden_channels=(8, 8),
+        emb_channels=16,
+        head_channels=16,
+        k=K,
+    )
+    torch.nn.init.normal_(network.head[-1].weight)
+    network.class_names, network.num_points, network.k = CLASSES, NUM_POINTS, K
+    network.eval()
+
+    def from_pretrained(name: str) -> HyperbolicDGCNN:
+        if name != "modelnet40-85k":
+            raise ValueError(f"'name' must be 'modelnet40-85k' (got {name!r})")
+        return network
+
+    monkeypatch.setattr(HyperbolicDGCNN, "from_pretrained", from_pretrained, raising=False)
+    return network
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command and gives its status and what it wrote."""
+
+    def call(*args) -> tuple[int, str, str]:
+        try:
+            status = classify.main([str(arg) for arg in args])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def probabilities(run):
+    """The probability of each class, by name, of one file."""
+
+    def call(*args) -> dict[str, float]:
+        status, out, err = run("--json", "--top", 99, *args)
+        assert (status, err) == (0, "")
+        (result,) = json.loads(out)
+        return {row["name"]: row["probability"] for row in result["classes"]}
+
+    return call
+
+
+def differ(a: dict[str, float], b: dict[str, float]) -> bool:
+    return any(abs(a[name] - b[name]) > 1e-3 for name in CLASSES)
+
+
+def points(count: int = 50) -> np.ndarray:
+    """Points that six decimals hold exactly, of no symmetry."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 64, (count, 3)) / 64 * [4.0, 2.0, 1.0] + [5.0, 0.0, -3.0]
+
+
+def mesh() -> trimesh.Trimesh:
+    """A box with a spike."""
+    box = trimesh.creation.box((2.0, 1.0, 0.5))
+    vertices = box.vertices.copy()
+    vertices[0] = [-2.0, -1.5, -1.0]
+    return trimesh.Trimesh(vertices, box.faces, process=False)
+
+
+def rows(values: np.ndarray, form: str) -> str:
+    return "".join(form.format(*value) + "\n" for value in values.tolist())
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def write_npy(path: Path, array: np.ndarray) -> Path:
+    np.save(path, array)
+    return path
+
+
+CLOUDS = {
+    "f64.npy": lambda path: write_npy(path, points()),
+    "f32.npy": lambda path: write_npy(path, points().astype(np.float32)),
+    "f32_fortran.npy": lambda path: write_npy(path, np.asfortranarray(points(), np.float32)),
+    "wide.npy": lambda path: write_npy(path, np.hstack([points(), np.full((50, 3), np.nan)])),
+    "integers.npy": lambda path: write_npy(path, (64 * points()).astype(np.int64)),
+    "binary.ply": lambda path: write(path, export_ply(trimesh.PointCloud(points()))),
+    "ascii.ply": lambda path: write(
+        path, export_ply(trimesh.PointCloud(points()), encoding="ascii")
+    ),
+    "points.obj": lambda path: write(path, rows(points(), "v {} {} {}")),
+    "points.off": lambda path: write(path, "OFF\n50 0 0\n" + rows(points(), "{} {} {}")),
+    "UPPER.XYZ": lambda path: write(path, rows(points(), "{} {} {}")),
+    "commas.xyz": lambda path: write(path, rows(points(), "{},{}, {}")),
+    "columns.xyz": lambda path: write(path, rows(points(), "{}\t{}  {} 255 0 red")),
+    "comments.xyz": lambda path: write(
+        path, "\ufeff# x y z\r\n\r\n  # more\n" + rows(points(), " {} {} {}  # a point")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_a_cloud_is_the_same_in_every_format(name, tmp_path, probabilities):
+    reference = probabilities(write_npy(tmp_path / "reference.npy", points()))
+    assert probabilities(CLOUDS[name](tmp_path / name)) == reference
+
+
+def test_probabilities_are_those_of_the_definition(tmp_path, probabilities, model):
+    x = points()
+    x = x - x.mean(axis=0)
+    x = x / max(np.sqrt((row**2).sum()) for row in x)
+    with torch.no_grad():
+        logits = model(torch.tensor(x, dtype=torch.float32))[0].double()
+    expected = (logits.exp() / logits.exp().sum()).tolist()
+    got = probabilities(write_npy(tmp_path / "a.npy", points()))
+    assert [got[name] for name in CLASSES] == pytest.approx(expected, abs=1e-6)
+
+
+MESHES = {
+    "mesh.off": lambda path: mesh().export(path),
+    "mesh.obj": lambda path: mesh().export(path),
+    "binary.ply": lambda path: write(path, export_ply(mesh())),
+    "ascii.ply": lambda path: write(path, export_ply(mesh(), encoding="ascii")),
+    "glued.off": lambda path: write(path, mesh().export(file_type="off").replace("OFF\n", "OFF")),
+}
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_mesh_is_the_same_in_every_format(name, tmp_path, probabilities):
+    mesh().export(tmp_path / "reference.off")
+    MESHES[name](tmp_path / name)
+    assert probabilities(tmp_path / name) == probabilities(tmp_path / "reference.off")
+
+
+def cloud(path: Path, count: int = NUM_POINTS, seed: int = 0) -> np.ndarray:
+    return classify.load_cloud(path, count, least=K, seed=seed, up="z").double().numpy()
+
+
+CORNERS = np.array([[0, 0, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0], [10, 0, 0], [9, 1, 0]])
+TWO_TRIANGLES = {
+    "one.off": "OFF\n6 2 0\n" + rows(CORNERS, "{} {} {}") + "3 0 1 2\n3 3 4 5\n",
+    "objects.obj": "mtllib missing.mtl\n"
+    + rows(CORNERS, "v {} {} {}")
+    + "o a\nusemtl red\nf 1 2 3\no b\nusemtl blue\nf 4 5 6\n",
+}
+
+
+@pytest.mark.parametrize("name", TWO_TRIANGLES)
+def test_surfaces_are_sampled_uniformly_by_area(name, tmp_path):
+    """Two right triangles, apart in x, one of nine times the other's area; one object or two."""
+    count = 20_000
+    x = cloud(write(tmp_path / name, TWO_TRIANGLES[name]), count)
+    assert x.shape == (count, 3)
+    # Back to the file's coordinates: some of the points lie close to the corners.
+    low, high = x.min(axis=0), x.max(axis=0)
+    x = (x - low) / (high[0] - low[0]) * 10
+    inside = x[x[:, 0] < 4]
+    assert len(inside) / count == pytest.approx(0.9, abs=4 * np.sqrt(0.9 * 0.1 / count))
+    # The middle one of the four equal parts of the large one, and its distribution of x.
+    u, v = inside[:, 0] / 3, inside[:, 1] / 3
+    middle = (u < 0.5) & (v < 0.5) & (u + v > 0.5)
+    bound = 4 * np.sqrt(0.25 * 0.75 / len(inside)) + 0.005
+    assert middle.mean() == pytest.approx(0.25, abs=bound)
+    for quantile in (0.25, 0.5, 0.75):
+        assert np.quantile(u, quantile) == pytest.approx(1 - np.sqrt(1 - quantile), abs=0.02)
+
+
+def test_broken_textures_do_not_matter(tmp_path, probabilities):
+    mesh().export(tmp_path / "reference.off")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    content = export_ply(mesh()).replace(
+        b"comment ", b"comment TextureFile broken.png\ncomment ", 1
+    )
+    file = write(tmp_path / "textured.ply", content)
+    assert b"TextureFile" in content
+    assert probabilities(file) == probabilities(tmp_path / "reference.off")
+
+
+def test_drawn_points_depend_on_the_seed_only(tmp_path):
+    mesh().export(tmp_path / "mesh.off")
+    many = write_npy(tmp_path / "many.npy", points(200))
+    for file in (tmp_path / "mesh.off", many):
+        np.random.default_rng(7).random()
+        assert (cloud(file) == cloud(file)).all()
+        assert not (cloud(file) == cloud(file, seed=1)).all()
+
+
+def test_large_clouds_are_subsampled_without_repetition(tmp_path):
+    file = write_npy(tmp_path / "many.npy", np.unique(points(200), axis=0))
+    drawn, stored = cloud(file), cloud(file, 200)
+    assert len(drawn) == NUM_POINTS == len(np.unique(drawn, axis=0))
+    assert {tuple(row) for row in drawn} <= {tuple(row) for row in stored}
+    ends = [(cloud(file, seed=seed)[:, None] == stored).all(-1).any(0) for seed in range(40)]
+    assert np.mean(ends, axis=0).min() > 0  # every point is drawn now and then
+
+
+def test_small_clouds_are_used_whole(tmp_path, run):
+    file = write_npy(tmp_path / "small.npy", points(K))
+    assert cloud(file).shape == (K, 3)
+    assert run(file)[0] == 0
+    status, _, err = run(write_npy(tmp_path / "small.npy", points(K - 1)))
+    assert status == 2
+    assert err == (
+        f"tgh-classify: error: {file}: the network needs at least {K} points (got {K - 1})\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["points.obj", "f64.npy"])
+def test_clouds_are_centred_in_the_unit_sphere(name, tmp_path):
+    CLOUDS[name](tmp_path / name)
+    x = cloud(tmp_path / name)
+    assert np.abs(x.mean(axis=0)).max() < 1e-6
+    assert np.linalg.norm(x, axis=1).max() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale,shift", [(1e-3, 0), (250, 1000), (1e200, 0), (1e-200, 0)])
+def test_scale_and_place_do_not_matter(scale, shift, tmp_path, probabilities):
+    moved = scale * points() + shift
+    reference = probabilities(write_npy(tmp_path / "reference.npy", points()))
+    assert probabilities(write_npy(tmp_path / "moved.npy", moved)) == pytest.approx(
+        reference, abs=1e-4
+    )
+    solid = mesh()
+    solid.export(tmp_path / "mesh.obj", digits=17)
+    text = rows(scale * solid.vertices + shift, "v {} {} {}") + rows(solid.faces + 1, "f {} {} {}")
+    moved = probabilities(write(tmp_path / "moved.obj", text))
+    assert moved == pytest.approx(probabilities(tmp_path / "mesh.obj"), abs=1e-4)
+
+
+UP = {"x": [1, 0, 0], "y": [0, 1, 0], "z": [0, 0, 1]}
+
+
+@pytest.mark.parametrize("axis", UP)
+def test_up_is_a_proper_rotation_of_the_axis_to_z(axis, tmp_path, probabilities):
+    file = write_npy(tmp_path / "a.npy", points())
+    before = classify.load_cloud(file, NUM_POINTS, K, 0, "z").double().numpy()
+    after = classify.load_cloud(file, NUM_POINTS, K, 0, axis).double().numpy()
+    rotation = np.linalg.lstsq(before, after, rcond=None)[0].T
+    assert np.allclose(rotation @ before.T, after.T, atol=1e-6)
+    assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    assert np.allclose(rotation @ UP[axis], UP["z"], atol=1e-6)
+
+    turned = write_npy(tmp_path / "turned.npy", points() @ rotation.T)
+    assert probabilities("--up", axis, file) == pytest.approx(probabilities(turned), abs=1e-4)
+    assert differ(probabilities("--up", axis, file), probabilities(file)) == (axis != "z")
+
+
+def test_y_up_is_turned_about_x(tmp_path):
+    """What looks towards +z in files with y up looks towards -y, as ModelNet40's chairs do."""
+    file = write_npy(tmp_path / "a.npy", points())
+    z, y = (classify.load_cloud(file, NUM_POINTS, K, 0, up) for up in "zy")
+    assert torch.equal(y, torch.stack([z[:, 0], -z[:, 2], z[:, 1]], dim=1))
+
+
+def test_text_is_aligned_and_sorted(tmp_path, run):
+    files = [write_npy(tmp_path / f"{count}.npy", points(count)) for count in (40, 50)]
+    status, out, err = run(*files)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert [lines[0], lines[4]] == [str(file) for file in files]
+    assert len(lines) == 8
+    for block in (lines[1:4], lines[5:8]):
+        found = [re.fullmatch(r"  (\w+) +(\d+\.\d) %", line) for line in block]
+        values = [float(match[2]) for match in found]
+        assert {match[1] for match in found} <= set(CLASSES)
+        assert values == sorted(values, reverse=True)
+        assert {len(line) for line in block} == {2 + len("night_stand") + 2 + len(" 12.3 %")}
+
+
+def test_json_holds_what_the_text_says(tmp_path, run):
+    file = write_npy(tmp_path / "a.npy", points())
+    status, out, err = run("--json", "--top", 5, file)
+    assert (status, err) == (0, "")
+    (result,) = json.loads(out)
+    assert result.keys() == {"file", "classes"} and result["file"] == str(file)
+    assert all(row.keys() == {"name", "probability"} for row in result["classes"])
+    values = [row["probability"] for row in result["classes"]]
+    assert sorted(row["name"] for row in result["classes"]) == sorted(CLASSES)
+    assert sum(values) == pytest.approx(1, abs=1e-9)
+    assert values == sorted(values, reverse=True)
+    text = run("--top", 5, file)[1].splitlines()[1:]
+    assert [line.split()[:2] for line in text] == [
+        [row["name"], f"{100 * row['probability']:.1f}"] for row in result["classes"]
+    ]
+
+
+@pytest.mark.parametrize("top,shown", [(1, 1), (4, 4), (99, 5)])
+def test_top_is_the_number_of_classes_shown(top, shown, tmp_path, run):
+    file = write_npy(tmp_path / "a.npy", points())
+    assert len(run("--top", top, file)[1].splitlines()) == 1 + shown
+
+
+def test_num_points_and_seed_reach_the_network(tmp_path, probabilities):
+    file = write_npy(tmp_path / "a.npy", points(200))
+    reference = probabilities(file)
+    assert probabilities("--num-points", NUM_POINTS, "--seed", 0, file) == reference
+    assert probabilities("--num-points", 20, file) != reference
+    assert probabilities("--seed", 1, file) != reference
+
+
+def test_files_do_not_depend_on_each_other(tmp_path, run, probabilities):
+    mesh().export(tmp_path / "mesh.off")
+    files = [tmp_path / "mesh.off", write_npy(tmp_path / "a.npy", points(200))]
+    together = json.loads(run("--json", "--top", 99, *files)[1])
+    for file, result in zip(files, together, strict=True):
+        alone = probabilities(file)
+        assert {row["name"]: row["probability"] for row in result["classes"]} == alone
+
+
+def ply() -> bytes:
+    return export_ply(mesh())
+
+
+def npy(tmp: Path, array: np.ndarray) -> bytes:
+    return write_npy(tmp / "whole.npy", array).read_bytes()
+
+
+CONTENTS = {
+    "empty.off": lambda tmp: b"",
+    "empty.ply": lambda tmp: b"",
+    "empty.obj": lambda tmp: b"",
+    "empty.xyz": lambda tmp: b"",
+    "empty.npy": lambda tmp: b"",
+    "comments.xyz": lambda tmp: b"# nothing\n",
+    "noise.off": lambda tmp: bytes(range(256)) * 10,
+    "noise.ply": lambda tmp: bytes(range(256)) * 10,
+    "noise.obj": lambda tmp: bytes(range(256)) * 10,
+    "noise.xyz": lambda tmp: bytes(range(256)) * 10,
+    "noise.npy": lambda tmp: bytes(range(256)) * 10,
+    "short.ply": lambda tmp: ply()[:-20],
+    "header.ply": lambda tmp: ply()[:60],
+    "short.npy": lambda tmp: npy(tmp, points())[:-20],
+    "short.off": lambda tmp: b"OFF\n9 1 0\n0 0 0\n1 0 0\n0",
+    "index.off": lambda tmp: TRIANGLE.replace("3 0 1 2", "3 0 1 7").encode(),
+    "index.obj": lambda tmp: b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n",
+    "index.ply": lambda tmp: export_ply(mesh(), encoding="ascii").replace(b"\n3 ", b"\n3 99"),
+    "words.xyz": lambda tmp: b"x y z\n" + rows(points(), "{} {} {}").encode(),
+    "two_columns.xyz": lambda tmp: rows(points(48), "{} {}").encode(),
+    "gap.xyz": lambda tmp: rows(points(), "{},,{},{}").encode(),
+    "ragged.xyz": lambda tmp: rows(points(), "{} {} {}").encode() + b"1 2\n",
+    "nan.xyz": lambda tmp: rows(points(), "{} {} {}").encode() + b"1 nan 2\n",
+    "inf.npy": lambda tmp: npy(tmp, np.vstack([points(), [[0, np.inf, 0]]])),
+    "nan.off": lambda tmp: TRIANGLE.replace("0 1 0", "0 nan 0").encode(),
+    "equal.npy": lambda tmp: npy(tmp, np.full((50, 3), 0.1)),
+    "zeros.npy": lambda tmp: npy(tmp, np.zeros((50, 3))),
+    "flat.npy": lambda tmp: npy(tmp, points()[:, 0]),
+    "narrow.npy": lambda tmp: npy(tmp, points()[:, :2]),
+    "deep.npy": lambda tmp: npy(tmp, points()[None]),
+    "words.npy": lambda tmp: npy(tmp, np.full((50, 3), "a")),
+    "complex.npy": lambda tmp: npy(tmp, points() + 1j),
+    "pickle.npy": lambda tmp: npy(tmp, points().astype(object)),
+    "line.off": lambda tmp: TRIANGLE.replace("0 1 0", "2 0 0").encode(),
+    "dot.off": lambda tmp: TRIANGLE.replace("1", "0").replace("3 0 0", "3 1 0", 1).encode(),
+    "shape.stl": lambda tmp: b"solid\n",
+    "no_suffix": lambda tmp: b"1 2 3\n",
+}
+
+#: What the line must say, where the reason is ours to tell.
+REASONS = {
+    "empty.obj": f"at least {K} points (got 0)",
+    "comments.xyz": f"at least {K} points (got 0)",
+    "empty.off": "cannot be read as OFF",
+    "short.ply": "cannot be read as PLY",
+    "noise.npy": "cannot be read as NPY",
+    "words.xyz": "cannot be read as XYZ (could not convert string to float: 'x'",
+    "two_columns.xyz": "cannot be read as XYZ",
+    "index.ply": "faces must name vertices in [0, 8)",
+    "nan.xyz": "must be finite",
+    "inf.npy": "must be finite",
+    "nan.off": "must be finite",
+    "equal.npy": "the points must differ (got 50 equal points)",
+    "narrow.npy": "must hold numbers of shape [P, 3], got float64 of shape [50, 2]",
+    "complex.npy": "must hold numbers of shape [P, 3], got complex128",
+    "pickle.npy": "allow_pickle=False",
+    "line.off": "the surface must have an area (got 1 triangles without)",
+    "shape.stl": "must be one of .npy, .obj, .off, .ply, .xyz (got '.stl')",
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_what_cannot_be_read_is_one_line(name, tmp_path, run):
+    """Nothing else is written, neither by warnings nor by the readers' logs."""
+    file = write(tmp_path / name, CONTENTS[name](tmp_path))
+    handler = logging.StreamHandler(sys.stderr)  # as without any configuration
+    logging.getLogger("trimesh").addHandler(handler)
+    status, out, err = run(file)
+    logging.getLogger("trimesh").removeHandler(handler)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"tgh-classify: error: {file}: ")
+    assert err.count("\n") == 1 and err.endswith("\n")
+    assert REASONS.get(name, "") in err
+
+
+def test_missing_files_and_folders_are_one_line_each(tmp_path, run):
+    (tmp_path / "folder.ply").mkdir()
+    status, out, err = run(tmp_path / "no.off", tmp_path / "no.npy", tmp_path / "folder.ply")
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [
+        f"tgh-classify: error: {tmp_path / 'no.off'}: No such file or directory",
+        f"tgh-classify: error: {tmp_path / 'no.npy'}: No such file or directory",
+        f"tgh-classify: error: {tmp_path / 'folder.ply'}: Is a directory",
+    ]
+
+
+def test_good_files_are_classified_beside_bad_ones(tmp_path, run):
+    good = write_npy(tmp_path / "good.npy", points())
+    status, out, err = run("--json", tmp_path / "no.off", good, write(tmp_path / "bad.xyz", "a"))
+    assert status == 2
+    assert [result["file"] for result in json.loads(out)] == [str(good)]
+    assert len(err.splitlines()) == 2
+
+
+def test_without_trimesh_points_are_read_and_meshes_explained(tmp_path, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    clouds = [CLOUDS[name](tmp_path / name) for name in ("f64.npy", "commas.xyz")]
+    assert run(*clouds)[::2] == (0, "")
+    file = write(tmp_path / "mesh.off", TRIANGLE)
+    status, out, err = run(file)
+    assert (status, out) == (2, "")
+    assert err == (
+        f"tgh-classify: error: {file}: .off needs trimesh: "
+        "pip install 'torch_geometric_hyperbolic[classify]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "args,reason",
+    [
+        (["--top", "0"], "argument --top: must be an integer of at least 1 (got '0')"),
+        (["--top", "two"], "argument --top: must be an integer of at least 1 (got 'two')"),
+        (["--seed", "-1"], "argument --seed: must be an integer of at least 0 (got '-1')"),
+        (["--num-points", "1.5"], "argument --num-points: must be an integer"),
+        (["--num-points", str(K - 1)], f"--num-points: must be at least {K} (got {K - 1})"),
+        (["--up", "w"], "argument --up: invalid choice: 'w'"),
+        (["--up", "xy"], "argument --up: invalid choice: 'xy'"),
+        (["--model", "none"], "argument --model: 'name' must be 'modelnet40-85k' (got 'none')"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_arguments_are_one_line(args, reason, tmp_path, run):
+    status, out, err = run(write_npy(tmp_path / "a.npy", points()), *args)
+    assert (status, out) == (2, "")
+    assert err.startswith("tgh-classify: error: ") and err.count("\n") == 1
+    assert reason in err
+
+
+def test_a_call_without_files_is_one_line(run):
+    status, _, err = run()
+    assert (status, err) == (
+        2,
+        "tgh-classify: error: the following arguments are required: FILE\n",
+    )
+
+
+def test_the_command_starts():
+    command = [sys.executable, "-W", "ignore", "-m", "torch_geometric_hyperbolic.classify"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: tgh-classify")
+
+
+def test_the_command_is_installed_under_its_name():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    assert '\ntgh-classify = "torch_geometric_hyperbolic.classify:main"\n' in text
