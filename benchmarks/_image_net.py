@@ -21,6 +21,7 @@ from torch_geometric_hyperbolic.nn import (
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 
 LAYERS = ("hconv1", "hconv2", "edgeconv")
+BRANCH = 0.1  # of H-Conv 0.2's usual weights: a step away from the pivot is learnt from a small one
 
 
 def add_image_net_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +83,8 @@ class NormedHConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = HConv2d(before, after, 3, stride, 1, manifold=manifold, pivot=pivot, bias=False)
+        if pivot:
+            self.conv.weight.data *= BRANCH
         self.norm = nn.BatchNorm2d(after)
         nn.init.constant_(self.norm.weight, after**-0.5)  # as long as one standard normal number
         self.manifold = manifold
