@@ -1,6 +1,8 @@
 """From results files to a Markdown table and pictures."""
 
 import argparse
+import csv
+import io
 import json
 import sys
 from collections.abc import Iterable
@@ -30,7 +32,7 @@ def add_report_command(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder for table.md and the pictures",
+        help="folder for table.md, table.csv and the pictures",
     )
     parser.add_argument(
         "--readme",
@@ -44,10 +46,12 @@ def add_report_command(commands: Any) -> None:
 def command_report(args: argparse.Namespace) -> None:
     """The sub-command `report`."""
     records = load_records(args.results)
-    table = markdown_table(records)
+    cells = table_cells(records)
+    table = markdown_table(cells)
     if args.readme is not None:
         fill_readme(args.readme, table)
     write_text(args.out / "table.md", table)
+    write_text(args.out / "table.csv", csv_table(cells))
     for path in write_pictures(records, args.out):
         print(f"wrote {path}", file=sys.stderr)
     print(table, end="")
@@ -129,13 +133,24 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def markdown_table(records: list[dict[str, Any]]) -> str:
-    """One row per configuration: last epoch, and the epoch best on the validation split."""
+def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
+    """Head, and a row per configuration: last epoch, and the best on the validation split."""
     rows = [table_row(group) for group in group_by_seed(records)]
     columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
-    lines = [columns, ["---" if c in WORDS else "--:" for c in columns]]
-    lines += [[row[c] for c in columns] for row in rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    return [columns, *([row[c] for c in columns] for row in rows)]
+
+
+def markdown_table(cells: list[list[str]]) -> str:
+    """A table in Markdown."""
+    line = ["---" if column in WORDS else "--:" for column in cells[0]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], line, *cells[1:])) + "\n"
+
+
+def csv_table(cells: list[list[str]]) -> str:
+    """A table as comma-separated values, which the docs include."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(cells)
+    return file.getvalue()
 
 
 def fill_readme(path: Path, table: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from _cli import DEFAULT_OUT, HelpFormatter, integer, run_command
 from _distributed import Process
 from _files import write_text
-from _report import load_records, markdown_table, write_pictures
+from _report import load_records, markdown_table, table_cells, write_pictures
 from _script import train
 from modelnet40 import BENCHMARK
 
@@ -64,7 +64,7 @@ def command_demo(args: argparse.Namespace) -> None:
         train(BENCHMARK, BENCHMARK.parser().parse_args(argv), Process())
         results.append(args.out / "results" / f"{manifold}.json")
     records = load_records(results)
-    table = markdown_table(records)
+    table = markdown_table(table_cells(records))
     write_text(args.out / "table.md", table)
     pictures = write_pictures(records, args.out)
     print(table)

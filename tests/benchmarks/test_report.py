@@ -1,10 +1,20 @@
+import csv
 import json
 
 import numpy as np
 import pytest
 from _cli import UsageError
 from _files import write_json
-from _report import BEGIN, END, fill_readme, load_records, markdown_table, write_pictures
+from _report import (
+    BEGIN,
+    END,
+    csv_table,
+    fill_readme,
+    load_records,
+    markdown_table,
+    table_cells,
+    write_pictures,
+)
 from matplotlib.image import imread
 
 
@@ -46,15 +56,19 @@ def make_record(manifold="poincare", seed=0, oa=0.5, **changes):
     return record | changes
 
 
+def markdown(records):
+    return markdown_table(table_cells(records))
+
+
 def test_a_row_of_the_table():
-    assert markdown_table([make_record()]).splitlines()[2] == (
+    assert markdown([make_record()]).splitlines()[2] == (
         "| toy | 64 | Poincaré ball, c = 1 | 81,234 | 2 | 1 | 50.0 | 25.0 | 75.0 | 62.5 | 12.3 |"
     )
 
 
 def test_seeds_share_a_row_and_other_settings_do_not():
     records = [make_record(seed=seed, oa=oa) for seed, oa in ((0, 0.4), (1, 0.5), (2, 0.6))]
-    rows = markdown_table([*records, make_record("euclidean")]).splitlines()[2:]
+    rows = markdown([*records, make_record("euclidean")]).splitlines()[2:]
     assert len(rows) == 2
     assert "| 3 | 50.0 ± 10.0 | 25.0 ± 0.0 |" in rows[0]
     assert "| Euclidean |" in rows[1]
@@ -63,7 +77,7 @@ def test_seeds_share_a_row_and_other_settings_do_not():
 def test_without_validation_split_there_is_no_best_column_value():
     record = make_record()
     del record["test"]["best"]
-    assert markdown_table([record]).splitlines()[2].endswith("| 50.0 | 25.0 | - | - | 12.3 |")
+    assert markdown([record]).splitlines()[2].endswith("| 50.0 | 25.0 | - | - | 12.3 |")
 
 
 def test_images_have_a_layer_and_a_gap_in_place_of_points():
@@ -72,7 +86,7 @@ def test_images_have_a_layer_and_a_gap_in_place_of_points():
         record["config"] |= {"layer": "hconv2"}
         del record["config"]["num_points"]
         record["data"] |= {"test": 10_000}
-    header, line, row = markdown_table(records).splitlines()
+    header, line, row = markdown(records).splitlines()
     assert header.startswith("| data | layer | space | parameters |")
     assert header.endswith("| mAcc % (best val) | train - test OA | s / epoch |")
     assert line.startswith("| --- | --- | --- | --: |")
@@ -84,10 +98,19 @@ def test_records_of_different_scripts_share_a_table():
     old, new = make_record(), make_record("euclidean", train={"oa": 0.75})
     new["config"] |= {"layer": "hconv1"}
     del new["config"]["num_points"]
-    header, _, *rows = [line.split(" | ") for line in markdown_table([old, new]).splitlines()]
+    header, _, *rows = [line.split(" | ") for line in markdown([old, new]).splitlines()]
     assert header[1:4] == ["points", "layer", "space"]
     assert [row[1:3] for row in rows] == [["64", "-"], ["-", "hconv1"]]
     assert [row[-2] for row in rows] == ["-", "25.0"]
+
+
+def test_the_docs_get_the_same_cells():
+    head, row = csv_table(table_cells([make_record()])).splitlines()
+    cells = [
+        cell.strip() for cell in markdown([make_record()]).splitlines()[2].strip("|").split("|")
+    ]
+    assert next(csv.reader([row])) == cells
+    assert head.startswith("data,points,space,parameters")
 
 
 def test_the_readme_changes_between_the_markers_only(tmp_path):
