@@ -15,7 +15,7 @@ from _files import write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-WORDS = ("data", "layer", "space")  # columns of text
+WORDS = ("data", "layer", "space", "run")  # columns of text
 OPTIONAL = ("points", "layer", "train - test OA")  # columns that show only where a run fills them
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")

@@ -20,7 +20,7 @@ from _files import atomic_path, write_json
 from _models import curvatures
 from _script import load_model
 from modelnet40 import BENCHMARK
-from safetensors.torch import save_file
+from safetensors.torch import save_model
 from torch import nn
 
 from torch_geometric_hyperbolic.nn.models._pretrained import FOLDER
@@ -54,7 +54,7 @@ def export(args: argparse.Namespace) -> None:
     if record["config"] != {k: v for k, v in state["config"].items() if k != "shape"}:
         raise UsageError(f"--results: another run than the checkpoint's (got {args.results})")
     with atomic_path(args.folder / f"{args.name}.safetensors") as path:
-        save_file(model.state_dict(), path)
+        save_model(model, str(path))
     about = {
         "model": describe_model(state["config"], model),
         "class_names": state["class_names"],

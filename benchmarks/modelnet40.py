@@ -29,7 +29,7 @@ from _script import Benchmark
 from _training import Splits, Task
 
 from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
-from torch_geometric_hyperbolic.nn.models._pretrained import load_pretrained
+from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def load_network(name: str) -> tuple[HyperbolicDGCNN, dict[str, Any]]:
         model = HyperbolicDGCNN.from_pretrained(name)
     except ValueError as error:
         raise UsageError(f"--pretrained: {error}") from None
-    about, _ = load_pretrained(name)
+    about, _ = find_pretrained(name)
     state = {key: about[key] for key in ("config", "class_names")}
     return model, state | {"epoch": about["test"]["epoch"]}
 

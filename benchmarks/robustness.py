@@ -20,7 +20,8 @@ from _cli import integer, run_command
 from _cloud_view import CloudView
 from _clouds import load_clouds
 from _distributed import Process
-from _files import write_json
+from _files import write_json, write_text
+from _report import csv_table, markdown_table
 from _script import load_model
 from _training import Task, evaluate
 from modelnet40 import BENCHMARK
@@ -63,21 +64,24 @@ def measure(path: Path, data: str) -> dict[str, Any]:
     return {"config": state["config"], "epoch": state["epoch"], "scores": scores}
 
 
-def table(runs: dict[str, dict[str, Any]]) -> str:
-    """Overall accuracies, a row for each run."""
-    rows = [["run", *DISTURBANCES], ["---", *["--:"] * len(DISTURBANCES)]]
+def table_cells(runs: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Overall accuracies in percent, a row for each run."""
+    rows = [["run", *DISTURBANCES]]
     for name, run in runs.items():
         found = (run["scores"].get(disturbance) for disturbance in DISTURBANCES)
         rows.append([name, *(f"{100 * score['oa']:.1f}" if score else "-" for score in found)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    return rows
 
 
 def command(args: argparse.Namespace) -> None:
     """Measures all checkpoints."""
     torch.set_num_threads(args.threads or torch.get_num_threads())
     runs = {path.parent.name: measure(path, args.data) for path in args.checkpoints}
+    cells = table_cells(runs)
     write_json(args.out, runs)
-    sys.stdout.write(table(runs))
+    if args.table is not None:
+        write_text(args.table, csv_table(cells))
+    sys.stdout.write(markdown_table(cells))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--data", required=True, help="as in modelnet40.py")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table as CSV")
     parser.add_argument("--threads", type=integer(1), metavar="N", help="CPU threads")
     parser.set_defaults(handler=command, command="")
     return run_command(parser.prog, parser.parse_args(argv))

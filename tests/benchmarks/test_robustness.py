@@ -36,10 +36,15 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     checkpoints = [str(tmp_path / name / "checkpoint.pt") for name in ("poincare", "euclidean")]
     out = tmp_path / "robustness.json"
     capsys.readouterr()
-    assert robustness.main([*checkpoints, "--data", "primitives", "--out", str(out)]) == 0
-    _, _, *rows = capsys.readouterr().out.splitlines()
+    argv = [*checkpoints, "--data", "primitives", "--out", str(out)]
+    assert robustness.main([*argv, "--table", str(tmp_path / "table.csv")]) == 0
+    head, _, *rows = capsys.readouterr().out.splitlines()
     assert [row.split(" | ")[0] for row in rows] == ["| poincare", "| euclidean"]
     assert rows[0].count("| -") == 3  # of 64 points there are no 512, 256 or 128
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert [line.split(",") for line in lines] == [
+        row.strip("| ").split(" | ") for row in (head, *rows)
+    ]
     record = json.loads(out.read_text())
     trained = json.loads((tmp_path / "results" / "poincare.json").read_text())
     assert record["poincare"]["scores"]["as in training"]["oa"] == trained["test"]["last"]["oa"]

@@ -4,16 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-from torch import Tensor
-
 from torch_geometric_hyperbolic import manifolds
 
 FOLDER = Path(__file__).parent / "pretrained"
 
 
-def load_pretrained(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What is known about a network, with its manifold as an object, and its weights.
+def find_pretrained(name: str) -> tuple[dict[str, Any], Path]:
+    """What is known about a network, with its manifold as an object, and the file of its weights.
 
     Raises:
         ValueError: if there is no such network.
@@ -24,4 +21,4 @@ def load_pretrained(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     about = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     space = about["model"]["manifold"]
     about["model"]["manifold"] = getattr(manifolds, space.pop("name"))(**space)
-    return about, load_file(FOLDER / f"{name}.safetensors")
+    return about, FOLDER / f"{name}.safetensors"

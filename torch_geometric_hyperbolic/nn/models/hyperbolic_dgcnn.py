@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors.torch import load_model
 from torch import Tensor
 from torch_geometric.nn.aggr import MaxAggregation, MultiAggregation
 from torch_geometric.typing import OptTensor
@@ -14,7 +15,7 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
-from torch_geometric_hyperbolic.nn.models._pretrained import load_pretrained
+from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
 from torch_geometric_hyperbolic.nn.pool import fps, knn
 
 INITIAL_RADIUS = 1.0
@@ -140,9 +141,9 @@ class HyperbolicDGCNN(torch.nn.Module):
             >>> model.class_names[int(model(pos).argmax())] in model.class_names
             True
         """
-        about, weights = load_pretrained(name)
+        about, weights = find_pretrained(name)
         model = cls(**about["model"])
-        model.load_state_dict(weights)
+        load_model(model, weights)
         model.class_names, model.num_points = about["class_names"], about["num_points"]
         return model.eval()
 
