@@ -62,11 +62,6 @@ def check_cloud_arguments(args: argparse.Namespace) -> None:
     """Raises a `UsageError` for flags that contradict each other."""
     if args.k >= args.num_points:
         raise UsageError(f"--k must be smaller than --num-points {args.num_points} (got {args.k})")
-    if args.ratios is not None and len(args.ratios) != len(args.hidden_channels):
-        raise UsageError(
-            f"--ratios must be {len(args.hidden_channels)} numbers, one for each of "
-            f"--hidden-channels (got {len(args.ratios)})"
-        )
     if args.scale_low > args.scale_high:
         raise UsageError(
             f"--scale-low must not exceed --scale-high {args.scale_high:g} (got {args.scale_low:g})"

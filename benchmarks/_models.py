@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from _cli import integer, integers, real, shares
+from _cli import UsageError, integer, integers, real, shares
 from torch import nn
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
@@ -79,6 +79,21 @@ def add_dgcnn_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_dgcnn_arguments(args: argparse.Namespace) -> None:
+    """Raises a `UsageError` for flags of the network that contradict each other or the data's."""
+    if args.ratios is not None and len(args.ratios) != len(args.hidden_channels):
+        raise UsageError(
+            f"--ratios must be {len(args.hidden_channels)} numbers, one for each of "
+            f"--hidden-channels (got {len(args.ratios)})"
+        )
+    least = build_dgcnn(vars(args), num_classes=1).min_points
+    if args.num_points < least:
+        raise UsageError(
+            f"--num-points must be at least {least}, so that every level has --k {args.k} points "
+            f"(got {args.num_points})"
+        )
+
+
 def build_manifold(config: Mapping[str, Any]) -> Manifold:
     """The manifold named by `manifold`, `curvature` and `learnable_curvature`."""
     if config["manifold"] == "euclidean":
@@ -87,7 +102,7 @@ def build_manifold(config: Mapping[str, Any]) -> Manifold:
     return kind(c=config["curvature"], learnable=config["learnable_curvature"])
 
 
-def build_dgcnn(config: Mapping[str, Any], num_classes: int) -> nn.Module:
+def build_dgcnn(config: Mapping[str, Any], num_classes: int) -> HyperbolicDGCNN:
     """The point-cloud classifier of a configuration."""
     own = {key: config[key] for key in ("head_channels", "dropout") if config[key] is not None}
     return HyperbolicDGCNN(

@@ -24,7 +24,12 @@ from _cli import UsageError
 from _cloud_view import CloudView, add_augmentation_arguments, as_nodes
 from _clouds import add_cloud_arguments, check_cloud_arguments, data_name, load_clouds
 from _data import stratified_split
-from _models import add_dgcnn_arguments, add_manifold_arguments, build_dgcnn
+from _models import (
+    add_dgcnn_arguments,
+    add_manifold_arguments,
+    build_dgcnn,
+    check_dgcnn_arguments,
+)
 from _script import Benchmark
 from _training import Splits, Task
 
@@ -40,12 +45,19 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     add_dgcnn_arguments(parser)
 
 
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises a `UsageError` for flags that contradict each other."""
+    check_cloud_arguments(args)
+    check_dgcnn_arguments(args)
+
+
 def eval_config(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """The configuration of training, with another number of points if `eval` asks for it."""
     if args.num_points is None:
         return config
-    if config["k"] >= args.num_points:
-        raise UsageError(f"--num-points must exceed k = {config['k']} (got {args.num_points})")
+    least = max(config["k"] + 1, build_dgcnn(config, num_classes=1).min_points)
+    if args.num_points < least:
+        raise UsageError(f"--num-points must be at least {least} (got {args.num_points})")
     return config | {"num_points": args.num_points, "pool_points": None}
 
 
@@ -84,7 +96,7 @@ BENCHMARK = Benchmark(
     description=__doc__ or "",
     train_arguments=add_train_arguments,
     eval_arguments=lambda parser: add_cloud_arguments(parser, data=None),
-    check=check_cloud_arguments,
+    check=check_arguments,
     eval_config=eval_config,
     data_name=data_name,
     embedded=lambda name: name == "primitives",

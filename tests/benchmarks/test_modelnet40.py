@@ -53,12 +53,16 @@ def test_the_twins_have_equal_size(tmp_path):
     assert len(sizes) == 1
 
 
-def test_a_hierarchy_trains(tmp_path):
+def test_a_hierarchy_trains(tmp_path, capsys):
     flags = ["--ratios", "1,0.5", "--static", "--head-channels", "0", "--epochs", "1"]
     assert train(tmp_path, *flags) == 0
     record = result(tmp_path)
     assert record["config"]["ratios"] == [1.0, 0.5]
     assert list(record["radii"]) == ["input", "conv1", "conv2"]
+    checkpoint = str(tmp_path / NAME / "checkpoint.pt")
+    capsys.readouterr()
+    assert modelnet40.main(["eval", "--checkpoint", checkpoint, "--num-points", "8"]) == 2
+    assert "--num-points must be at least 9 (got 8)" in last_error(capsys)
 
 
 def test_a_learnable_curvature_is_one_more_parameter_and_moves(tmp_path):
@@ -187,6 +191,10 @@ def last_error(capsys):
         ("train --hidden-channels 8,x", "positive integers separated by commas (got '8,x')"),
         ("train --ratios 1,2", "numbers above 0 and at most 1 separated by commas (got '1,2')"),
         ("train --ratios 1,0.5", "--ratios must be 4 numbers, one for each of --hidden-channels"),
+        (
+            "train --ratios 1,0.5,0.5,0.5 --num-points 60 --k 16",
+            "--num-points must be at least 61, so that every level has --k 16 points (got 60)",
+        ),
         ("train --manifold sphere", "argument --manifold: invalid choice: 'sphere'"),
         ("train --k 600", "--k must be smaller than --num-points 512 (got 600)"),
         ("train --data /nowhere", "--data: no such folder"),
