@@ -37,7 +37,7 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
     if not (alike and fuses(x, manifold)):
         return manifold.move(x, v)
     hyperboloid = x.size(-1) > v.size(-1)
-    rows = x.reshape(-1, x.size(-1)), v.reshape(-1, v.size(-1))
+    rows = x.flatten(0, -2), v.flatten(0, -2)
     return _move(*rows, curvature(manifold, x), hyperboloid).view(x.shape)
 
 

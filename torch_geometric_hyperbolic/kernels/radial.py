@@ -32,10 +32,14 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
     """
     if not fuses(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
-    rows = x.reshape(-1, x.size(-1))
+    rows = x.flatten(0, -2)
     point, gap, log = _chart(rows, curvature(manifold, x), manifold.ambient_dim(1) == 2)
     shape = x.shape[:-1]
-    return point.view(*shape, -1), gap.view(*shape, 1), log.view(*shape, -1)
+    return (
+        point.unflatten(0, shape),
+        gap.unflatten(0, shape),
+        log.unflatten(0, shape),
+    )
 
 
 def exp0(v: Tensor, manifold: Manifold) -> Tensor:
@@ -55,9 +59,9 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
     """
     if not fuses(v, manifold):
         return manifold.exp0(v)
-    rows = v.reshape(-1, v.size(-1))
+    rows = v.flatten(0, -2)
     x = _exp0(rows, curvature(manifold, v), manifold.ambient_dim(1) == 2)
-    return x.view(*v.shape[:-1], -1)
+    return x.unflatten(0, v.shape[:-1])
 
 
 def log0(x: Tensor, manifold: Manifold) -> Tensor:
@@ -81,7 +85,7 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
 def fuses(x: Tensor, manifold: Manifold) -> bool:
     """Whether the operators take these points or vectors."""
     known = type(manifold) in (PoincareBall, Lorentz)
-    usual = x.dim() > 1 and x.numel() > 0 and x.dtype in num.MIN_GAP
+    usual = x.dim() > 1 and x.size(-1) > 0 and x.dtype in num.MIN_GAP
     return known and usual and fused_engine(x) == "numba"
 
 

@@ -34,9 +34,9 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
     """
     if not fuses(x, manifold):
         return manifold.to_ball(x)
-    rows = x.reshape(-1, x.size(-1))
+    rows = x.flatten(0, -2)
     point, gap = _to_ball(rows, curvature(manifold, x), manifold.ambient_dim(1) == 2)
-    return point.view(*x.shape[:-1], -1), gap.view(*x.shape[:-1], 1)
+    return point.unflatten(0, x.shape[:-1]), gap.unflatten(0, x.shape[:-1])
 
 
 @torch.library.custom_op("tgh::to_ball", mutates_args=(), device_types="cpu")
