@@ -35,7 +35,7 @@ def title(record: dict[str, Any]) -> str:
 
 def plot_curves(records: list[dict[str, Any]], path: Path) -> Path:
     """Loss, accuracy and radius of the last layers over the epochs, all runs in one picture."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
     for number, record in enumerate(records):
         curves, colour = record["curves"], COLOURS[number % len(COLOURS)]
         epochs = range(1, len(curves["train_loss"]) + 1)
@@ -54,7 +54,8 @@ def plot_curves(records: list[dict[str, Any]], path: Path) -> Path:
         axis.plot([], [], color="grey", label="validation")
         axis.legend(frameon=False)
     axes[2].set(ylabel="mean radius of the points at the end", ylim=(0, None))
-    axes[2].legend(frameon=False)
+    handles, labels = axes[2].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.suptitle(f"{records[0]['data']['name']}: learning curves and where the points live")
