@@ -190,7 +190,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compile",
         action="store_true",
-        help="run the network through torch.compile: minutes to start, several times faster",
+        help="run the network through torch.compile, which takes minutes to start",
     )
     group.add_argument(
         "--val-fraction",
