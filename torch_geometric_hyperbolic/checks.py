@@ -42,6 +42,12 @@ def check_count(value: int, name: str) -> None:
         raise ValueError(f"'{name}' must be at least 1 (got {value})")
 
 
+def check_frame(frame: object) -> None:
+    """Raise a :class:`ValueError` unless ``frame`` is None or ``'local'``."""
+    if frame is not None and frame != "local":
+        raise ValueError(f"'frame' must be None or 'local' (got {frame!r})")
+
+
 def check_points(
     x: Tensor,
     name: str,

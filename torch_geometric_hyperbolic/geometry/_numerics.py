@@ -30,10 +30,43 @@ MIN_GAP = {torch.float32: 2.0**-23, torch.float64: 2.0**-49}
 MAX_LENGTH = 44.0
 MAX_SPACE = math.sinh(MAX_LENGTH)
 
+#: Largest exponent of the amplitude of a horocyclic wave: exp(40) = 2.4e17, and a sum of thousands
+#: of its squares (a norm, a loss) is still finite in float32.
+MAX_EXPONENT = 40.0
+
+#: A window of vectors has no axis where their residuals' squares are below this share of the longest
+#: vector's square: lengths below 2^-18 = 4e-6, which float32 vectors reach by their rounding alone.
+#: The rounding of a Gram matrix in float64 then moves coordinates by at most 2^-52 / 2^-18 = 6e-11.
+FLAT = 2.0**-36
+
+#: Two vectors of a window compete for the next axis as equals where their scores differ by less than
+#: this share of the longest vector's square: rounding shall not choose between them.
+TIE = 2.0**-16
+
 #: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is
 #: 2e-2 * q^6 < eps, and the derivative of the closed form above loses only eps / q.
 SERIES_BELOW = {torch.float32: 3e-2, torch.float64: 1e-3}
 _ASINHC_SERIES = (-63 / 2816, 35 / 1152, -5 / 112, 3 / 40, -1 / 6, 1.0)
+
+#: Below this square of their argument, float64 sin(x) / x and log(sinh(s) / s) are their Taylor
+#: polynomials: the first omitted terms are below 1e-18, and the derivatives of the closed forms
+#: above lose only eps / 0.1.
+_RADIAL_SERIES_BELOW = 0.1
+_SINC_SERIES = (1 / 6227020800, -1 / 39916800, 1 / 362880, -1 / 5040, 1 / 120, -1 / 6, 1.0)
+_LOG_SINHC_SERIES = (
+    -3617 / 2605132530000,
+    2 / 127702575,
+    -691 / 3831077250,
+    1 / 467775,
+    -1 / 37800,
+    1 / 2835,
+    -1 / 180,
+    1 / 6,
+    0.0,
+)
+
+#: Arguments of geometric functions that are numbers, or tensors of any dtype, and not points.
+_NUMBERS = ("c", "n", "frequency", "time")
 
 #: Coordinates are split at this fraction of the ball's radius, so that the squares of the leading
 #: parts (40 bits) add up exactly in float64 (53 bits).
@@ -53,17 +86,19 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         given = dict(zip(names, args, strict=False)) | kwargs
         lifted: dict[str, Any] = {
-            name: _widen(value) if name == "c" else _lift(value, name)
+            name: _widen(value) if name in _NUMBERS else _lift(value, name)
             for name, value in given.items()
         }
         first = lifted[names[0]]
         for name, value in lifted.items():
-            if name != "c" and value.dtype != first.dtype:
+            if name in _NUMBERS:
+                continue
+            if value.dtype != first.dtype:
                 raise TypeError(
                     f"'{names[0]}' and '{name}' must share a dtype "
                     f"(got {first.dtype} and {value.dtype})"
                 )
-            if name != "c" and value.device != first.device:
+            if value.device != first.device:
                 raise ValueError(
                     f"'{names[0]}' and '{name}' must share a device "
                     f"(got {first.device} and {value.device})"
@@ -73,8 +108,8 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _widen(c: object) -> object:
-    return c.double() if isinstance(c, Tensor) else c
+def _widen(number: object) -> object:
+    return number.double() if isinstance(number, Tensor) else number
 
 
 def _lift(value: object, name: str) -> Tensor:
@@ -139,15 +174,52 @@ def safe_sqrt(z: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, z, 1.0).sqrt(), 0.0)
 
 
+def _polynomial(coefficients: tuple[float, ...], z: Tensor) -> Tensor:
+    """Horner's rule, the highest power first."""
+    total = torch.full_like(z, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * z + coefficient
+    return total
+
+
+def unit(v: Tensor) -> Tensor:
+    """Vectors divided by their length; the zero vector, and its gradient, stay as they are.
+
+    Divided by the largest entry first, as the square of a long or a short vector may be no number.
+    """
+    largest = v.detach().abs().amax(dim=-1, keepdim=True)
+    direction = v / torch.where(largest > 0, largest, 1.0)
+    squared = dot(direction, direction)
+    return direction / torch.where(squared > 0, squared, 1.0).sqrt()
+
+
+def limited_exp(s: Tensor) -> Tensor:
+    """The exponential, constant beyond :data:`MAX_EXPONENT`."""
+    return s.clamp(max=MAX_EXPONENT).exp()
+
+
 def asinhc(q: Tensor) -> Tensor:
     r"""The even function :math:`\operatorname{asinh}(\sqrt q) / \sqrt q`, smooth at 0."""
     small = q < SERIES_BELOW[q.dtype]
-    z = torch.where(small, q, 0.0)
-    series = torch.full_like(q, _ASINHC_SERIES[0])
-    for coefficient in _ASINHC_SERIES[1:]:
-        series = series * z + coefficient
+    series = _polynomial(_ASINHC_SERIES, torch.where(small, q, 0.0))
     root = torch.where(small, 1.0, q).sqrt()
     return torch.where(small, series, torch.asinh(root) / root)
+
+
+def sinc(x: Tensor) -> Tensor:
+    r""":math:`\sin(x) / x` in float64, smooth at 0."""
+    small = x * x < _RADIAL_SERIES_BELOW
+    near = torch.where(small, x, 0.0)
+    far = torch.where(small, 1.0, x)
+    return torch.where(small, _polynomial(_SINC_SERIES, near * near), far.sin() / far)
+
+
+def log_sinhc(z: Tensor) -> Tensor:
+    r"""The even function :math:`\log(\sinh(\sqrt z) / \sqrt z)` in float64, smooth at 0."""
+    small = z < _RADIAL_SERIES_BELOW
+    series = _polynomial(_LOG_SINHC_SERIES, torch.where(small, z, 0.0))
+    s = torch.where(small, 1.0, z).sqrt()
+    return torch.where(small, series, s - (2 * s).log() + torch.log1p(-torch.exp(-2 * s)))
 
 
 def rel_factor(q: Tensor) -> Tensor:

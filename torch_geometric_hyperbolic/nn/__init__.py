@@ -10,6 +10,7 @@ from torch_geometric_hyperbolic.nn.conv import (
     HConv,
     HConv2d,
     HyperbolicEdgeConv,
+    InvariantEdgeConv,
 )
 from torch_geometric_hyperbolic.nn.models import (
     HyperbolicDGCNN,
@@ -30,6 +31,7 @@ __all__ = classes = [
     "HConv",
     "HConv2d",
     "HyperbolicEdgeConv",
+    "InvariantEdgeConv",
     "FrechetMeanAggregation",
     "MidpointAggregation",
     "TangentAggregation",

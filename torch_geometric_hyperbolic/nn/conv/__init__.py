@@ -6,5 +6,12 @@ from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import (
     DynamicHyperbolicEdgeConv,
     HyperbolicEdgeConv,
 )
+from torch_geometric_hyperbolic.nn.conv.invariant_edge_conv import InvariantEdgeConv
 
-__all__ = classes = ["HyperbolicEdgeConv", "DynamicHyperbolicEdgeConv", "HConv", "HConv2d"]
+__all__ = classes = [
+    "HyperbolicEdgeConv",
+    "DynamicHyperbolicEdgeConv",
+    "InvariantEdgeConv",
+    "HConv",
+    "HConv2d",
+]

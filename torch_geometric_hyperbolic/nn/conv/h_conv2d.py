@@ -5,13 +5,16 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
     check_count,
+    check_frame,
     check_manifold,
     check_points,
     check_weight,
 )
+from torch_geometric_hyperbolic.geometry._numerics import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     exp0,
     fused_engine,
+    local_coordinates,
     log0,
     move,
     relative_windows,
@@ -46,6 +49,17 @@ class HConv2d(torch.nn.Module):
     differ), and with ``pivot=False`` from
     :class:`torch.nn.Conv2d` between ``log0`` and ``exp0``. Neither is invariant to isometries.
 
+    With ``frame='local'`` it is exactly invariant: the window's vectors are written in an
+    orthonormal frame that turns with them (see :class:`HyperbolicEdgeConv`), and as the pivot does
+    not stay where it is, neither is it the base point,
+
+    .. math::
+        \mathbf{y} = \exp_0 \bigl( \textstyle\sum_o \mathbf{W}_o \, \mathbf{Q}^{\top}
+        \operatorname{rel}(\mathbf{x}, \mathbf{x}_o) + \mathbf{b}_0 \bigr) .
+
+    Of the ``in_channels`` coordinates those beyond the dimension of the window's span are 0. A
+    window whose centre lies on padding has no pivot; it gives :math:`\exp_0 \mathbf{b}_0`.
+
     Cost :math:`O(H W K F F')` with :math:`K` pixels in a window. The fused engine of the CPU holds
     the windows of a few images at a time, any other :math:`O(H W K F)` numbers per image. Fused, it
     is once differentiable.
@@ -61,6 +75,8 @@ class HConv2d(torch.nn.Module):
         manifold (Manifold): The space of the pixels.
         pivot (bool, optional): H-Conv 0.2 if :obj:`True`, else 0.1. (default: :obj:`True`)
         bias (bool, optional): Learn an additive bias, a tangent vector. (default: :obj:`True`)
+        frame (str, optional): :obj:`'local'` for the invariant form of H-Conv 0.2.
+            (default: :obj:`None`)
 
     Shapes:
         - **input:** points on ``manifold`` along the second dimension,
@@ -91,9 +107,13 @@ class HConv2d(torch.nn.Module):
         manifold: Manifold,
         pivot: bool = True,
         bias: bool = True,
+        frame: str | None = None,
     ) -> None:
         super().__init__()
         check_manifold(manifold)
+        check_frame(frame)
+        if frame is not None and not pivot:
+            raise ValueError(f"'pivot' must be True with frame={frame!r} (got {pivot})")
         check_count(in_channels, "in_channels")
         check_count(out_channels, "out_channels")
         self.in_channels = in_channels
@@ -104,11 +124,13 @@ class HConv2d(torch.nn.Module):
         self.dilation = as_pair(dilation, "dilation")
         self.manifold = manifold
         self.pivot = pivot
+        self.frame = frame
         self.weight = torch.nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size))
         self.bias = torch.nn.Parameter(torch.empty(out_channels)) if bias else None
         same = in_channels == out_channels and self.stride == (1, 1)
+        mapped = pivot and frame is None and not same
         self.lin_pivot = (
-            torch.nn.Linear(in_channels, out_channels, bias=False) if pivot and not same else None
+            torch.nn.Linear(in_channels, out_channels, bias=False) if mapped else None
         )
         self.reset_parameters()
 
@@ -126,6 +148,8 @@ class HConv2d(torch.nn.Module):
         x = x.movedim(1, -1)  # [B, H, W, ambient]
         if not self.pivot:
             return exp0(self._absolute(x), self.manifold).movedim(-1, 1)
+        if self.frame is not None:
+            return exp0(self._framed(x), self.manifold).movedim(-1, 1)
         x = x.contiguous()
         full = x.dtype in (torch.float32, torch.float64)
         v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
@@ -141,14 +165,32 @@ class HConv2d(torch.nn.Module):
 
     def _relative(self, x: Tensor) -> Tensor:
         """The convolution of the windows seen from their pivots, ``[B, H', W', out_channels]``."""
-        inside = self._windows(self._pad(torch.ones_like(x[:1, ..., :1], dtype=torch.bool)))
+        relative = self._vectors(x).flatten(-3)
+        return torch.nn.functional.linear(relative, self._matrix(), self.bias)
+
+    def _framed(self, x: Tensor) -> Tensor:
+        """The same in the windows' own frames."""
+        row, col = self._centre()
+        has_pivot = self._inside(x)[..., row, None, col, None, :]
+        vectors = torch.where(has_pivot, self._vectors(x), 0.0)
+        size = self.kernel_size[0] * self.kernel_size[1]
+        rows = vectors.flatten(0, -2)  # [B * H' * W' * kh * kw, in_channels]
+        rowptr = torch.arange(0, rows.size(0) + 1, size, device=x.device)
+        z = local_coordinates(rows, rowptr).view(vectors.shape).flatten(-3)
+        return torch.nn.functional.linear(z, self._matrix(), self.bias)
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        """What each pivot sees: ``[B, H', W', kh, kw, in_channels]``, 0 for padding."""
         p, s = (self._windows(values) for values in self.manifold.chart(self._pad(x)))
         row, col = self._centre()
         p_i, s_i = p[..., row, None, col, None, :], s[..., row, None, col, None, :]
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p, s)
-        relative = alpha * (p - p_i) - beta * p_i  # [B, H', W', kh, kw, in_channels]
-        relative = torch.where(inside, relative, 0.0).to(x.dtype)
-        return torch.nn.functional.linear(relative.flatten(-3), self._matrix(), self.bias)
+        relative = alpha * (p - p_i) - beta * p_i
+        return torch.where(self._inside(x), relative, 0.0).to(working_dtype(x))
+
+    def _inside(self, x: Tensor) -> Tensor:
+        """Whether a pixel of a window is one of the image, ``[1, H', W', kh, kw, 1]``."""
+        return self._windows(self._pad(torch.ones_like(x[:1, ..., :1], dtype=torch.bool)))
 
     def _fused(self, x: Tensor) -> Tensor:
         """The same without the relative vectors in memory."""
@@ -213,5 +255,6 @@ class HConv2d(torch.nn.Module):
         return (
             f"{type(self).__name__}({self.in_channels}, {self.out_channels}, "
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, manifold={self.manifold}, pivot={self.pivot})"
+            f"dilation={self.dilation}, manifold={self.manifold}, pivot={self.pivot}"
+            + (f", frame={self.frame!r})" if self.frame else ")")
         )

@@ -13,6 +13,7 @@ from torch_geometric.typing import Adj, OptTensor, PairOptTensor, PairTensor
 from torch_geometric_hyperbolic.checks import (
     check_count,
     check_edge_index,
+    check_frame,
     check_manifold,
     check_points,
     check_weight,
@@ -22,6 +23,13 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, with_int64
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
 from torch_geometric_hyperbolic.nn.conv._fused_edges import edge_terms, fused_edges
+from torch_geometric_hyperbolic.nn.conv._window import (
+    Description,
+    describe_edges,
+    in_local_frame,
+    relative_vectors,
+    window_terms,
+)
 from torch_geometric_hyperbolic.nn.pool.knn import neighbour_table
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
@@ -52,6 +60,22 @@ class HyperbolicEdgeConv(MessagePassing):
     :math:`\operatorname{rel}` turns by one rotation per node under a translation, and
     :math:`\log_0 \mathbf{x}_i` depends on the origin.
 
+    With ``frame='local'`` it is exactly invariant: the vectors of a node's edges are written in an
+    orthonormal frame that turns with them, and their mean takes the place of
+    :math:`\log_0 \mathbf{x}_i`,
+
+    .. math::
+        \mathbf{x}^{\prime}_i = \exp_0 \Bigl( \square_{j \in \mathcal{N}(i)} \;
+        h_{\mathbf{\Theta}} \bigl( \mathbf{Q}_i^{\top} \bar{\mathbf{r}}_i \, \Vert \,
+        \mathbf{Q}_i^{\top} \mathbf{r}_{ij} \bigr) \Bigr), \qquad
+        \mathbf{r}_{ij} = \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j)
+
+    where :math:`\mathbf{Q}_i` comes from the window by Gram-Schmidt, the longest and most central
+    vectors first. If the window spans fewer dimensions than there are, the coordinates beyond are
+    0; where vectors are equally long and central, the first of them leads, which makes no difference
+    if the window is symmetric (`"LLoCa" <https://arxiv.org/abs/2505.20280>`_ has such frames for
+    Minkowski space). Cost :math:`O(E k F + E F F')` and :math:`O(E (F + F'))` memory.
+
     If ``nn`` is, or is a :class:`torch.nn.Sequential` that begins with, a linear layer
     :math:`[W_1 \, W_2]`, that layer is applied to nodes, since
     :math:`\operatorname{rel} = \alpha_{ij} (\mathbf{p}_j - \mathbf{p}_i) - \beta_{ij} \mathbf{p}_i`
@@ -67,6 +91,7 @@ class HyperbolicEdgeConv(MessagePassing):
             origin; or one of this package that holds ``manifold``, on points (``'midpoint'``,
             ``'frechet_mean'``). (default: :obj:`"max"`)
         manifold (Manifold): The space of the input and output points.
+        frame (str, optional): :obj:`'local'` for the invariant form. (default: :obj:`None`)
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing`.
 
@@ -97,13 +122,20 @@ class HyperbolicEdgeConv(MessagePassing):
         aggr: Any = "max",
         *,
         manifold: Manifold,
+        frame: Optional[str] = None,
         **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
+        check_frame(frame)
         super().__init__(aggr=resolve_aggr(aggr, manifold), **kwargs)
         self.nn = nn
         self.manifold = manifold
+        self.frame = frame
         self.reset_parameters()
+
+    def _description(self) -> Optional[Description]:
+        """How windows are described; :obj:`None` for their raw coordinates."""
+        return in_local_frame if self.frame == "local" else None
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -125,13 +157,17 @@ class HyperbolicEdgeConv(MessagePassing):
         return self._convolve(source, target, with_int64(edge_index), split)
 
     def _check(self, source: Tensor, target: Tensor, split: Optional[Split]) -> None:
-        width = None
-        if split is not None:
-            width = self.manifold.ambient_dim(split.linear.weight.size(1) // 2)
-        check_points(source, "x", width=width)
+        width = self._width(split)
+        check_points(source, "x", dim=None if self._description() is None else 2, width=width)
         check_points(target, "x", like=source)
         if split is not None:
             check_weight(source, "x", split.linear.weight)
+
+    def _width(self, split: Optional[Split]) -> Optional[int]:
+        """Coordinates of an input point, as far as ``nn`` tells."""
+        if split is None:
+            return None
+        return self.manifold.ambient_dim(split.linear.weight.size(1) // 2)
 
     def _may_fuse(self, x: Tensor) -> bool:
         """Whether nobody watches, or has changed, the steps of message passing."""
@@ -155,7 +191,12 @@ class HyperbolicEdgeConv(MessagePassing):
         self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
     ) -> Tensor:
         """Without message passing: edges come grouped by their targets."""
-        terms = edge_terms(split.linear, source, target, rowptr, col, self.manifold)
+        describe = self._description()
+        if describe is None:
+            terms = edge_terms(split.linear, source, target, rowptr, col, self.manifold)
+        else:
+            vectors = relative_vectors(source, target, rowptr, col, self.manifold)
+            terms = window_terms(split.linear, *describe(vectors, rowptr), rowptr)
         fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused(terms), self.manifold)
@@ -184,7 +225,7 @@ class HyperbolicEdgeConv(MessagePassing):
         p_j, s_j = (p_i, s_i) if source is target else self.manifold.chart(source)
         absolute = self.manifold.log0(target)
         relative: PairOptTensor = (None, None)
-        if split is not None:
+        if split is not None and self._description() is None:
             weight = split.linear.weight.chunk(2, dim=1)
             absolute = linear(absolute, weight[0], split.linear.bias)
             relative_i = linear(p_i.double(), weight[1].double())
@@ -212,15 +253,21 @@ class HyperbolicEdgeConv(MessagePassing):
         absolute_i: Tensor,
         relative_i: OptTensor,
         relative_j: OptTensor,
+        index: Tensor,
+        dim_size: Optional[int],
     ) -> Tensor:
+        on_nodes = relative_i is not None
         if relative_i is None or relative_j is None:
             relative_i, relative_j = p_i, p_j
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p_j, s_j)
         difference = (relative_j - relative_i).to(alpha.dtype)
         relative = alpha * difference - beta * relative_i.to(alpha.dtype)
         relative = relative.to(absolute_i.dtype)
+        describe = self._description()
+        if describe is not None:
+            absolute_i, relative = describe_edges(describe, relative, index, dim_size or 0)
         split = split_first_linear(self.nn)
-        if split is None:
+        if split is None or not on_nodes:
             out = self.nn(torch.cat([absolute_i, relative], dim=-1))
         else:
             out = split.rest(absolute_i + relative)

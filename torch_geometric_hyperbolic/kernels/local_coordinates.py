@@ -1,0 +1,119 @@
+r"""Coordinates of the vectors of a window in a frame that the window itself defines."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry._numerics import FLAT, TIE, dot, safe_sqrt
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import windows
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def local_coordinates(v: Tensor, rowptr: Tensor) -> Tensor:
+    r"""Coordinates of each window's vectors in the window's own orthonormal frame.
+
+    Gram-Schmidt over the vectors of the window: the next axis is the direction of the residual
+    :math:`r_j` with the largest :math:`\langle r_j, r_j + \bar r \rangle`, :math:`\bar r` being
+    their mean. What is chosen depends on inner products only, so the frame turns (and reflects)
+    with the vectors and the coordinates stay as they are: together they are the pivoted Cholesky
+    factor of the window's Gram matrix. Two fallbacks. Where no residual is longer than 4e-6 of the
+    longest vector there is no further axis, and the coordinates that would belong to it are 0. Of
+    scores that are equal to 2e-5 of its square the first wins, which gives the same set of
+    coordinates where the window is symmetric.
+
+    Computed in float64: :math:`O(k^2 n)` per window of ``k`` vectors and :math:`O(E n)` memory on
+    the CPU; without an engine Gram-Schmidt itself, :math:`O(E n^2)` memory.
+
+    Args:
+        v (torch.Tensor): vectors grouped by window, ``[E, n]``, float32 or float64.
+        rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
+
+    Returns:
+        Coordinates ``[E, n]``, in the dtype of ``v``. Once differentiable where fused.
+
+    Example:
+        >>> local_coordinates(torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.tensor([0, 2]))
+        tensor([[2., 0.],
+                [1., 1.]])
+    """
+    if fused_engine(v) == "numba":
+        return _local_coordinates(v, rowptr)[0]
+    return gram_schmidt(v, rowptr).to(v.dtype)
+
+
+def gram_schmidt(v: Tensor, rowptr: Tensor) -> Tensor:
+    """:func:`local_coordinates` in plain PyTorch and float64."""
+    count = rowptr.diff()
+    i = torch.arange(len(count), device=v.device).repeat_interleave(count)
+    residual = v.double()
+    mean = residual.new_zeros(len(count), v.size(1)).index_add_(0, i, residual)
+    mean = mean / torch.where(count > 0, count, 1)[:, None]
+    squared = dot(residual, residual).squeeze(-1).detach()
+    longest = squared.new_zeros(len(count)).scatter_reduce(0, i, squared, "amax")
+    columns = []
+    for _ in range(v.size(1)):
+        squared = dot(residual, residual).squeeze(-1).detach()
+        score = squared + dot(residual, mean[i]).squeeze(-1).detach()
+        score = torch.where(squared > FLAT * longest[i], score, -torch.inf)
+        pivot, found = _first_of_largest(score, i, TIE * longest)
+        leader = torch.cat([residual, residual[:0].new_zeros(1, v.size(1))])[pivot]
+        axis = leader / torch.where(found, safe_sqrt(dot(leader, leader)), 1.0)
+        along = dot(residual, axis[i])
+        columns.append(along)
+        residual = residual - along * axis[i]
+        mean = mean - dot(mean, axis) * axis
+    return torch.cat(columns, dim=-1)
+
+
+def _first_of_largest(score: Tensor, index: Tensor, tie: Tensor) -> tuple[Tensor, Tensor]:
+    """The first score of each group that is finite and less than ``tie`` below the largest, or the
+    number of scores, ``[M]``, and whether there is one, ``[M, 1]``.
+    """
+    best = torch.full_like(tie, -torch.inf).scatter_reduce(0, index, score, "amax") - tie
+    number = torch.arange(len(score), device=score.device)
+    number = torch.where(score.isfinite() & (score >= best[index]), number, len(score))
+    first = number.new_full(tie.shape, len(score)).scatter_reduce(0, index, number, "amin")
+    return first, (first < len(score))[:, None]
+
+
+@torch.library.custom_op("tgh::local_coordinates", mutates_args=(), device_types="cpu")
+def _local_coordinates(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = _outputs(v, rowptr)
+    parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, *outputs)
+    return outputs
+
+
+@_local_coordinates.register_fake
+def _outputs(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+    """For the coordinates, and the place in its window of each axis's pivot."""
+    return v.new_empty(v.shape), rowptr.new_empty(rowptr.size(0) - 1, v.size(1))
+
+
+@torch.library.custom_op("tgh::local_coordinates_backward", mutates_args=(), device_types="cpu")
+def _local_coordinates_backward(
+    v: Tensor, rowptr: Tensor, z: Tensor, pivot: Tensor, grad: Tensor
+) -> Tensor:
+    out = v.new_empty(v.shape)
+    parallel(windows.coordinate_gradients, len(pivot), v, rowptr, z, pivot, grad, out)
+    return out
+
+
+@_local_coordinates_backward.register_fake
+def _(v, rowptr, z, pivot, grad):  # type: ignore[no-untyped-def]
+    return v.new_empty(v.shape)
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs, *output)
+
+
+def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("local_coordinates")
+    return _local_coordinates_backward(*ctx.saved_tensors, grad), None
+
+
+_local_coordinates.register_autograd(_backward, setup_context=_setup_context)

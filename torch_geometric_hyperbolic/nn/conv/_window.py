@@ -1,0 +1,106 @@
+r"""Windows described by what isometries leave alone.
+
+Under an isometry of the space all vectors :math:`\operatorname{rel}(x_i, \cdot)` of one node turn by
+one common rotation or reflection. A window's description here depends on their inner products only,
+so it stays as it is: a vector per window and a vector per edge.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt, working_dtype
+from torch_geometric_hyperbolic.kernels import (
+    edge_coefficients,
+    edge_values,
+    gram_squares,
+    local_coordinates,
+    to_ball,
+)
+from torch_geometric_hyperbolic.kernels.radial import curvature
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.conv._fused_edges import EdgeTerms
+
+#: From vectors grouped by window, ``[E, n]``, and the windows' offsets, ``[M + 1]``, to the
+#: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``.
+Description = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def in_local_frame(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+    """The window's mean and its vectors, in its own frame: see :func:`local_coordinates`."""
+    z = local_coordinates(v, rowptr)
+    return window_mean(z, rowptr), z
+
+
+def invariants(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Lengths: of the window, that of its mean and its root mean square length :math:`s`; of each
+    vector :math:`v_j`, its own, and the mean and the root mean square of its row of the Gram matrix,
+    :math:`\langle v_j, v_l \rangle / s`.
+    """
+    mean = window_mean(v, rowptr)
+    size = safe_sqrt(window_mean(dot(v, v), rowptr))
+    number = _numbers(v, rowptr)
+    unit = torch.where(size > 0, size, 1.0)[number]
+    row = dot(v, mean[number]) / unit
+    squares = safe_sqrt(gram_squares(v, rowptr)[:, None]) / unit
+    of_windows = torch.cat([safe_sqrt(dot(mean, mean)), size], dim=-1)
+    return of_windows, torch.cat([safe_sqrt(dot(v, v)), row, squares], dim=-1)
+
+
+def window_mean(v: Tensor, rowptr: Tensor) -> Tensor:
+    """The mean of each window, ``[M, n]``; 0 for an empty one."""
+    count = rowptr.diff()[:, None]
+    total = v.new_zeros(len(count), v.size(1)).index_add_(0, _numbers(v, rowptr), v)
+    return total / torch.where(count > 0, count, 1)
+
+
+def _numbers(v: Tensor, rowptr: Tensor) -> Tensor:
+    """The window of each vector, ``[E]``."""
+    windows = torch.arange(len(rowptr) - 1, device=v.device)
+    return windows.repeat_interleave(rowptr.diff(), output_size=v.size(0))
+
+
+def describe_edges(
+    describe: Description, v: Tensor, index: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Both descriptions for each edge, ``[E, D]`` and ``[E, D']``; edges in any order."""
+    order = index.argsort(stable=True)
+    count = torch.zeros(size, dtype=torch.long, device=index.device)
+    count = count.index_add_(0, index, torch.ones_like(index, dtype=torch.long))
+    rowptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    of_windows, of_edges = describe(v[order], rowptr)
+    return of_windows[index], of_edges[order.argsort()]
+
+
+def relative_vectors(
+    source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, manifold: Manifold
+) -> Tensor:
+    r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target, ``[E, n]``."""
+    dtype = working_dtype(target)
+    points_i, gap_i = to_ball(target.to(dtype), manifold)
+    points_j, gap_j = points_i, gap_i
+    if source is not target:
+        points_j, gap_j = to_ball(source.to(dtype), manifold)
+    c = curvature(manifold, target)
+    alpha, beta = edge_coefficients(
+        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
+    )
+    nothing = points_i.new_zeros(points_i.shape, dtype=dtype)
+    return edge_values(nothing, points_i.double(), points_j.double(), alpha, beta, rowptr, col)
+
+
+def window_terms(
+    first: torch.nn.Linear, of_windows: Tensor, of_edges: Tensor, rowptr: Tensor
+) -> EdgeTerms:
+    """A linear layer of both descriptions as terms of edges, each edge its own source."""
+    widths = [of_windows.size(1), of_edges.size(1)]
+    to_windows, to_edges = first.weight.split(widths, dim=1)
+    dtype = of_edges.dtype
+    absolute = linear(of_windows, to_windows, first.bias).to(dtype)
+    relative = linear(of_edges, to_edges).to(dtype)
+    none = torch.zeros_like(absolute, dtype=torch.float64)
+    beta = of_edges.new_zeros(of_edges.size(0))
+    col = torch.arange(of_edges.size(0), dtype=torch.int32, device=rowptr.device)
+    return EdgeTerms(absolute, none, relative, torch.ones_like(beta), beta, rowptr, col)
