@@ -148,7 +148,9 @@ def test_rounding_does_not_choose_between_equals(fused):
     z = local_coordinates(v, rowptr)
     for _ in range(20):
         noise = 1e-12 * torch.randn(3, 3, dtype=torch.float64)
-        torch.testing.assert_close(local_coordinates(v @ turn(3) + noise, rowptr), z, atol=1e-9, rtol=0)
+        torch.testing.assert_close(
+            local_coordinates(v @ turn(3) + noise, rowptr), z, atol=1e-9, rtol=0
+        )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6])

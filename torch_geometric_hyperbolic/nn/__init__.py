@@ -7,12 +7,14 @@ from torch_geometric_hyperbolic.nn.aggr import (
 )
 from torch_geometric_hyperbolic.nn.conv import (
     DynamicHyperbolicEdgeConv,
+    EquivariantConv,
     HConv,
     HConv2d,
     HyperbolicEdgeConv,
     InvariantEdgeConv,
 )
 from torch_geometric_hyperbolic.nn.models import (
+    EquivariantGNN,
     HyperbolicDGCNN,
 )
 from torch_geometric_hyperbolic.nn.pool import (
@@ -28,6 +30,7 @@ from torch_geometric_hyperbolic.nn.pool import (
 
 __all__ = classes = [
     "DynamicHyperbolicEdgeConv",
+    "EquivariantConv",
     "HConv",
     "HConv2d",
     "HyperbolicEdgeConv",
@@ -43,5 +46,6 @@ __all__ = classes = [
     "grid_graph",
     "knn",
     "knn_graph",
+    "EquivariantGNN",
     "HyperbolicDGCNN",
 ]

@@ -129,9 +129,7 @@ class HConv2d(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.empty(out_channels)) if bias else None
         same = in_channels == out_channels and self.stride == (1, 1)
         mapped = pivot and frame is None and not same
-        self.lin_pivot = (
-            torch.nn.Linear(in_channels, out_channels, bias=False) if mapped else None
-        )
+        self.lin_pivot = torch.nn.Linear(in_channels, out_channels, bias=False) if mapped else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

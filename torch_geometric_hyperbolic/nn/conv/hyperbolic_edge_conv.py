@@ -287,7 +287,8 @@ class HyperbolicEdgeConv(MessagePassing):
         return super().aggregate(inputs, index, ptr, dim_size)
 
     def __repr__(self) -> str:
-        return f"{self.__class__.__name__}(nn={self.nn}, manifold={self.manifold})"
+        frame = f", frame={self.frame!r}" if self.frame else ""
+        return f"{self.__class__.__name__}(nn={self.nn}, manifold={self.manifold}{frame})"
 
 
 class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
@@ -363,4 +364,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         return self._convolve(source, target, torch.stack([col, centre]), split, rowptr)
 
     def __repr__(self) -> str:
-        return f"{self.__class__.__name__}(nn={self.nn}, k={self.k}, manifold={self.manifold})"
+        frame = f", frame={self.frame!r}" if self.frame else ""
+        return (
+            f"{self.__class__.__name__}(nn={self.nn}, k={self.k}, manifold={self.manifold}{frame})"
+        )

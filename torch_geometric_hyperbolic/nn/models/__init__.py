@@ -1,5 +1,6 @@
 """Whole networks."""
 
+from torch_geometric_hyperbolic.nn.models.equivariant_gnn import EquivariantGNN
 from torch_geometric_hyperbolic.nn.models.hyperbolic_dgcnn import HyperbolicDGCNN
 
-__all__ = classes = ["HyperbolicDGCNN"]
+__all__ = classes = ["HyperbolicDGCNN", "EquivariantGNN"]

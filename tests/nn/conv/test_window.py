@@ -1,0 +1,274 @@
+"""Layers in the windows' own frames: what isometries leave alone, and that they do."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, LeakyReLU, Linear, ReLU, Sequential, Tanh
+from torch_geometric import EdgeIndex
+
+from tests.nn.conv.helpers import CURVED, SPACES, assert_near, check_gradients, edges, points
+from torch_geometric_hyperbolic.kernels import set_fused
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.nn import (
+    DynamicHyperbolicEdgeConv,
+    HConv2d,
+    HyperbolicEdgeConv,
+    knn_graph,
+)
+from torch_geometric_hyperbolic.testing import assert_isometry_invariant, check_layer
+
+#: Errors of up to 1e-9 where assert_close allows 1e-13: translations of length 4 take coordinates
+#: of the hyperboloid to cosh(4 + 2) = 200, and their rounding with them.
+LOOSE = 1e4
+
+each_space = pytest.mark.parametrize("manifold", [*SPACES, *CURVED[:1]], ids=repr)
+NETWORKS = {
+    "linear": lambda: Linear(6, 8),
+    "fused": lambda: Sequential(Linear(6, 8), BatchNorm1d(8), LeakyReLU(0.2)),
+    "deep": lambda: Sequential(Linear(6, 8), ReLU(), Linear(8, 4)),
+    "not first linear": lambda: Sequential(Tanh(), Linear(6, 4)),
+}
+
+
+class WatchedEdgeConv(HyperbolicEdgeConv):
+    """The same through message passing."""
+
+    def update(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+
+def frame_of(v: Tensor) -> Tensor:
+    """Axes ``[rank, n]``: the residual with the largest <r, r + mean> leads, again and again."""
+    residuals, axes = v.clone(), []
+    while len(axes) < v.size(1):
+        score = (residuals * (residuals + residuals.mean(0))).sum(-1)
+        score[residuals.norm(dim=-1) <= 4e-6 * v.norm(dim=-1).max()] = -torch.inf
+        if score.max() == -torch.inf:
+            break
+        axes.append(residuals[score.argmax()] / residuals[score.argmax()].norm())
+        residuals = residuals - (residuals @ axes[-1])[:, None] * axes[-1]
+    return torch.stack(axes) if axes else v[:0]
+
+
+def by_definition(conv: HyperbolicEdgeConv, x: Tensor, edge_index: Tensor) -> Tensor:
+    """Maximum over messages, one node at a time."""
+    manifold, rows = conv.manifold, []
+    for i in range(len(x)):
+        neighbours = edge_index[0, edge_index[1] == i]
+        if len(neighbours) == 0:
+            rows.append(torch.zeros(conv.nn(torch.zeros(1, 6).double()).size(1)).double())
+            continue
+        v = torch.stack([manifold.rel(x[i], x[j]) for j in neighbours])
+        axes = frame_of(v)
+        z = torch.zeros_like(v)
+        z[:, : len(axes)] = v @ axes.T
+        mean = z.mean(0).expand_as(z)
+        rows.append(conv.nn(torch.cat([mean, z], dim=-1)).amax(0))
+    return manifold.exp0(torch.stack(rows))
+
+
+def graph(manifold: Manifold) -> tuple[Tensor, Tensor]:
+    x = points(manifold, 20, 3, radius=2.0).detach()
+    return x, knn_graph(x, k=5, manifold=manifold)
+
+
+def layer(network: str, manifold: Manifold, aggr: str = "max", **kwargs) -> HyperbolicEdgeConv:
+    nn = NETWORKS[network]()
+    return HyperbolicEdgeConv(nn, aggr, manifold=manifold, frame="local", **kwargs).double().eval()
+
+
+@each_space
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_is_the_definition(manifold, network):
+    conv = layer(network, manifold)
+    x = points(manifold, 12, 3, radius=2.0)
+    edge_index = edges(12, 11, 40)  # the last node has no edges
+    assert_near(conv(x, edge_index), by_definition(conv, x, edge_index))
+
+
+@each_space
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("aggr", ["max", "mean", "midpoint"])
+def test_it_is_invariant_to_isometries(manifold, network, aggr):
+    conv = layer(network, manifold, aggr)
+    x, edge_index = graph(manifold)
+    for length in (0.0, 1.0, 4.0):
+        assert_isometry_invariant(
+            lambda x: conv(x, edge_index), x, manifold, length=length, factor=LOOSE
+        )
+
+
+@each_space
+@pytest.mark.parametrize("length", [0.0, 4.0])
+def test_without_a_frame_it_is_not(manifold, length):
+    conv = HyperbolicEdgeConv(Linear(6, 8), manifold=manifold).double()
+    x, edge_index = graph(manifold)
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(
+            lambda x: conv(x, edge_index), x, manifold, length=length, factor=1e11
+        )
+
+
+@each_space
+def test_a_dynamic_layer_and_a_stack_are_invariant(manifold):
+    first = DynamicHyperbolicEdgeConv(Linear(6, 8), k=5, manifold=manifold, frame="local")
+    second = DynamicHyperbolicEdgeConv(Linear(16, 8), k=5, manifold=manifold, frame="local")
+    first, second = first.double(), second.double()
+    x, _ = graph(manifold)
+    assert_isometry_invariant(lambda x: second(first(x)), x, manifold, length=4.0, factor=LOOSE)
+
+
+@each_space
+@pytest.mark.parametrize("network", ["linear", "fused", "deep"])
+@pytest.mark.parametrize("aggr", ["max", "min", "mean", "sum"])
+def test_all_paths_agree(manifold, network, aggr):
+    x, _ = graph(manifold)
+    edge_index = edges(20, 20, 90)
+    conv = layer(network, manifold, aggr).train()
+    watched = WatchedEdgeConv(conv.nn, aggr, manifold=manifold, frame="local").double()
+    watched.load_state_dict(conv.state_dict())
+    fused = conv(x, edge_index)
+    torch.testing.assert_close(watched(x, edge_index), fused)
+    set_fused(False)
+    try:
+        torch.testing.assert_close(conv(x, edge_index), fused)
+    finally:
+        set_fused(True)
+
+
+@each_space
+def test_bipartite_flow_and_kinds_of_indices(manifold):
+    conv = layer("fused", manifold)
+    source, target = points(manifold, 9, 3), points(manifold, 6, 3)
+    edge_index = edges(9, 6, 25)
+    out = conv((source, target), edge_index)
+    assert out.size(0) == 6
+    assert_near(conv((source, target), edge_index.int()), out)
+    assert_near(conv((source, target), EdgeIndex(edge_index, sparse_size=(9, 6))), out)
+    back = layer("fused", manifold, flow="target_to_source")
+    back.load_state_dict(conv.state_dict())
+    assert_near(back((source, target), edge_index.flip(0)), out)
+
+
+@pytest.mark.parametrize("manifold", SPACES, ids=repr)
+@pytest.mark.parametrize("network", ["fused", "not first linear"])
+def test_it_passes_the_battery(manifold, network):
+    nn = NETWORKS[network]()
+    check_layer(HyperbolicEdgeConv(nn, manifold=manifold, frame="local"), manifold, in_channels=3)
+
+
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+def test_gradients_are_those_of_finite_differences(space):
+    manifold = space(0.7, learnable=True)
+    conv = HyperbolicEdgeConv(Linear(6, 2), aggr="mean", manifold=manifold, frame="local").double()
+    x = points(manifold, 5, 3).detach()
+    if space is Lorentz:  # the time does not count
+        x = x[:, 1:]
+        conv = OfSpaceParts(conv)
+    assert check_gradients(conv, x, edges(5, 5, 14)) == 4
+
+
+class OfSpaceParts(torch.nn.Module):
+    def __init__(self, conv: torch.nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.conv(torch.cat([x[:, :1].detach() * 0, x], dim=-1), edge_index)
+
+
+def test_it_compiles_in_one_graph():
+    manifold = PoincareBall(learnable=True)
+    conv = layer("fused", manifold)
+    x, edge_index = graph(manifold)
+    compiled = torch.compile(conv, fullgraph=True)
+    assert_near(compiled(x, edge_index), conv(x, edge_index))
+
+
+def test_curvature_to_zero_is_flat_space():
+    x, edge_index = graph(Euclidean())
+    flat = layer("deep", Euclidean())
+    ball = layer("deep", PoincareBall(1e-10))
+    ball.load_state_dict(flat.state_dict(), strict=False)
+    assert_near(ball(x, edge_index), flat(x, edge_index), atol=1e-7)
+
+
+@pytest.mark.parametrize("build", [lambda f: layer_with(f), lambda f: image_with(f)])
+def test_other_frames_are_refused(build):
+    with pytest.raises(ValueError, match="'frame' must be None or 'local' \\(got 'global'\\)"):
+        build("global")
+
+
+def layer_with(frame: str) -> HyperbolicEdgeConv:
+    return HyperbolicEdgeConv(Linear(6, 8), manifold=PoincareBall(), frame=frame)
+
+
+def image_with(frame: str) -> HConv2d:
+    return HConv2d(3, 8, 3, manifold=PoincareBall(), frame=frame)
+
+
+def test_three_dimensional_input_is_refused():
+    with pytest.raises(ValueError, match="'x' must have 2 dimensions"):
+        layer("deep", PoincareBall())(torch.zeros(2, 4, 3).double(), edges(4, 4, 6))
+
+
+# Images ----------------------------------------------------------------------------------------
+
+SHAPES = [
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": (2, 3), "stride": 2, "padding": 1, "dilation": (1, 2)},  # centres on padding
+]
+
+
+@each_space
+@pytest.mark.parametrize("shape", SHAPES)
+def test_images_are_invariant_to_isometries(manifold, shape):
+    conv = HConv2d(3, 4, **shape, manifold=manifold, frame="local").double()
+    x = points(manifold, 2, 5, 6, 3, radius=2.0)
+
+    def function(x: Tensor) -> Tensor:
+        return conv(x.movedim(-1, 1))
+
+    assert_isometry_invariant(function, x, manifold, length=4.0, factor=LOOSE)
+    raw = HConv2d(3, 4, **shape, manifold=manifold).double()
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(
+            lambda x: raw(x.movedim(-1, 1)), x, manifold, length=4.0, factor=1e11
+        )
+
+
+@each_space
+def test_images_are_the_definition(manifold):
+    conv = HConv2d(3, 4, 3, padding=1, manifold=manifold, frame="local").double()
+    x = points(manifold, 1, 4, 5, 3, radius=2.0)
+    out = conv(x.movedim(-1, 1)).movedim(1, -1)
+    for row in range(4):
+        for col in range(5):
+            v = torch.zeros(3, 3, 3).double()
+            for a in range(3):
+                for b in range(3):
+                    r, s = row + a - 1, col + b - 1
+                    if 0 <= r < 4 and 0 <= s < 5:
+                        v[a, b] = manifold.rel(x[0, row, col], x[0, r, s])
+            axes = frame_of(v.flatten(0, 1))
+            z = v @ axes.T  # three axes: the window spans the space
+            total = torch.einsum("oiab,abi->o", conv.weight, z) + conv.bias
+            assert_near(out[0, row, col], manifold.exp0(total))
+
+
+def test_a_constant_image_gives_the_bias():
+    ball = PoincareBall()
+    conv = HConv2d(3, 4, 3, padding=1, manifold=ball, frame="local")
+    x = ball.random(3).view(1, 3, 1, 1).expand(2, 3, 5, 5)
+    expected = ball.exp0(conv.bias).view(1, 4, 1, 1).expand(2, 4, 5, 5)
+    torch.testing.assert_close(conv(x), expected)
+
+
+def test_images_refuse_a_frame_without_a_pivot():
+    with pytest.raises(ValueError, match="'pivot' must be True"):
+        HConv2d(3, 4, 3, manifold=PoincareBall(), pivot=False, frame="local")
+
+
+def test_the_frame_is_shown():
+    assert "frame='local'" in repr(HConv2d(3, 4, 3, manifold=PoincareBall(), frame="local"))
+    assert "frame='local'" in repr(layer("linear", PoincareBall()))
