@@ -8,7 +8,7 @@ from torch_geometric_hyperbolic import typing
 
 FLAGS = {
     package: f"WITH_{package.upper()}"
-    for package in ("numba", "torch_cluster", "torch_scatter", "triton")
+    for package in ("e3nn", "numba", "torch_cluster", "torch_scatter", "triton")
 }
 
 

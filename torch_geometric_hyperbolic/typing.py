@@ -28,9 +28,11 @@ WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
 WITH_NUMBA = _available("numba")
 WITH_TRITON = _available("triton")
+WITH_E3NN = _available("e3nn")
 
 __all__ = [
     "Curvature",
+    "WITH_E3NN",
     "WITH_NUMBA",
     "WITH_TORCH_CLUSTER",
     "WITH_TORCH_SCATTER",

@@ -26,6 +26,7 @@ NAMES = {
     "with_wide_gap": ["x"],
     "space_and_time": ["x"],
     "dist": ["x", "y"],
+    "busemann": ["x", "direction"],
     "rel": ["x", "y"],
     "log0": ["x"],
     "exp0": ["v"],

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry._numerics import dot, full_precision
-from torch_geometric_hyperbolic.geometry.poincare import _exp0_with_gap, _mobius_add
+from torch_geometric_hyperbolic.geometry.poincare import _busemann, _exp0_with_gap, _mobius_add
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -192,6 +192,29 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     w = 1 + c**0.5 * time
     point, gap = _mobius_add(space / w, 2 / w, *_exp0_with_gap(v.double() / 2, c), c)
     return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
+
+
+@full_precision
+def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
+    r"""Busemann function
+    :math:`-(1/\sqrt c) \log \bigl( \sqrt c\,(X_0 - \langle X_s, \omega \rangle) \bigr)`.
+
+    See :func:`torch_geometric_hyperbolic.geometry.poincare.busemann`, in which it runs: of the
+    stereographic image, whose gap :math:`2 / (1 + \sqrt c X_0)` is known, so that nothing cancels
+    towards :math:`\omega`.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        direction (torch.Tensor): vectors :math:`\omega`, ``[..., n]``, of any length but zero; only
+            their direction matters.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Numbers ``[...]``, 0 at the origin.
+    """
+    space, time = split(x, c)
+    w = 1 + c**0.5 * time
+    return _busemann(space / w, 2 / w, direction, c).to(x.dtype)
 
 
 @full_precision

@@ -14,6 +14,7 @@ Sources: Ungar, "Analytic Hyperbolic Geometry" (2005), for Moebius addition and 
 al. `"Hyperbolic Neural Networks" <https://arxiv.org/abs/1805.09112>`_, eqs. (4)-(10).
 """
 
+import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
@@ -155,6 +156,57 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
     wide = num.clip_length(v.double(), c)
     point = wide * num.tanhc(c**0.5 * num.safe_sqrt(dot(wide, wide)))
     return projx(point.to(v.dtype), c=c)
+
+
+def _busemann(p: Tensor, gap: Tensor, direction: Tensor, c: Curvature) -> Tensor:
+    r"""The Busemann function from float64 points with known gaps, ``[...]``.
+
+    With :math:`q = \sqrt c p = t\,\omega + q_\perp` and the gap :math:`g` all of
+
+    .. math::
+        1 - t = (g + \|q_\perp\|^2) / (1 + t), \qquad
+        \|\omega - q\|^2 = (1 - t)^2 + \|q_\perp\|^2, \qquad
+        g - \|\omega - q\|^2 = 2 t (1 - t) - 2 \|q_\perp\|^2
+
+    keep their relative accuracy towards :math:`\omega` (:math:`t > 0`). The logarithm of
+    :math:`g / \|\omega - q\|^2` is an asinh, accurate at the origin too, where the ratio is 1.
+    """
+    q, omega = c**0.5 * p, num.unit(direction.double())
+    t = dot(q, omega)
+    across = q - t * omega
+    squared = dot(across, across)
+    ahead = torch.where(t > 0, (gap + squared) / (1 + t.abs()), 1 - t)
+    away = ahead**2 + squared
+    sinh = (t * ahead - squared) * (gap + away) / (gap * away)
+    return (torch.asinh(sinh) / c**0.5).squeeze(-1)
+
+
+@full_precision
+def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
+    r"""Busemann function
+    :math:`(1/\sqrt c) \log \bigl( (1 - c\|x\|^2) / \|\omega - \sqrt c\,x\|^2 \bigr)`.
+
+    How far ``x`` has come towards the ideal point :math:`\omega`: the limit of
+    :math:`t - d(x, \gamma(t))` along the geodesic :math:`\gamma` from the origin to
+    :math:`\omega`, in units of :func:`dist`. Its level sets are horospheres.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        direction (torch.Tensor): vectors :math:`\omega`, ``[..., n]``, of any length but zero; only
+            their direction matters.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Numbers ``[...]``, 0 at the origin. Source: Helgason, "Groups and Geometric Analysis"
+        (1984), introduction, sec. 4.
+
+    Example:
+        >>> import torch
+        >>> busemann(torch.tensor([0.5, 0.0]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), c=1.0)
+        tensor([ 1.0986, -1.0986])
+    """
+    point, gap = num.project(x, c)
+    return _busemann(point.double(), gap, direction, c).to(x.dtype)
 
 
 def _mobius_add(

@@ -7,7 +7,7 @@ from torch_geometric_hyperbolic.kernels.edge_sum import edge_sum
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values
 from torch_geometric_hyperbolic.kernels.farthest_points import farthest_points
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
-from torch_geometric_hyperbolic.kernels.gram_squares import gram_squares
+from torch_geometric_hyperbolic.kernels.gram_rows import gram_rows
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
 from torch_geometric_hyperbolic.kernels.local_coordinates import local_coordinates
@@ -26,7 +26,7 @@ __all__ = [
     "farthest_points",
     "frechet_mean",
     "fused_engine",
-    "gram_squares",
+    "gram_rows",
     "group_edges",
     "knn_table",
     "local_coordinates",

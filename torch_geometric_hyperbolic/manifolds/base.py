@@ -87,6 +87,13 @@ class Manifold(GeooptManifold):
         """Inverse of :meth:`to_ball`."""
 
     @abc.abstractmethod
+    def busemann(self, x: Tensor, direction: Tensor) -> Tensor:
+        r"""How far ``x`` has come towards an ideal point, ``[...]``: the limit of
+        :math:`t - d(x, \gamma(t))` along the ray :math:`\gamma` from the origin along
+        ``direction``, ``[..., channels]``. 0 at the origin, in units of ``dist``.
+        """
+
+    @abc.abstractmethod
     def transp0(self, x: Tensor, v: Tensor) -> Tensor:
         """Parallel transport of ``v`` from the origin to ``x``."""
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt
+from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt, unit
 from torch_geometric_hyperbolic.manifolds.base import Manifold
 
 
@@ -65,6 +65,9 @@ class Euclidean(Manifold):
 
     def from_ball(self, p: Tensor) -> Tensor:
         return p
+
+    def busemann(self, x: Tensor, direction: Tensor) -> Tensor:
+        return dot(x, unit(direction)).squeeze(-1)
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Parallel transport: ``v`` itself."""

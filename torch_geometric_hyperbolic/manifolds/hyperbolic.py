@@ -73,6 +73,9 @@ class Hyperbolic(Manifold):
     ) -> tuple[Tensor, Tensor]:
         return self.geometry.rel_coefficients(p_x, s_x, p_y, s_y, c=self.c)
 
+    def busemann(self, x: Tensor, direction: Tensor) -> Tensor:
+        return self.geometry.busemann(x, direction, c=self.c)
+
     def transp0(self, x: Tensor, v: Tensor) -> Tensor:
         return self.geometry.transp0(x, v, c=self.c)
 

@@ -10,9 +10,13 @@ from torch_geometric_hyperbolic.nn.conv import (
     EquivariantConv,
     HConv,
     HConv2d,
+    HorocyclicConv,
     HyperbolicEdgeConv,
     InvariantEdgeConv,
+    SteerableConv,
+    order_norms,
 )
+from torch_geometric_hyperbolic.nn.dense import HorocyclicWaves
 from torch_geometric_hyperbolic.nn.models import (
     EquivariantGNN,
     HyperbolicDGCNN,
@@ -33,8 +37,12 @@ __all__ = classes = [
     "EquivariantConv",
     "HConv",
     "HConv2d",
+    "HorocyclicConv",
+    "HorocyclicWaves",
     "HyperbolicEdgeConv",
     "InvariantEdgeConv",
+    "SteerableConv",
+    "order_norms",
     "FrechetMeanAggregation",
     "MidpointAggregation",
     "TangentAggregation",

@@ -29,7 +29,7 @@ def by_definition(conv: InvariantEdgeConv, x: Tensor, edge_index: Tensor) -> Ten
         mean = gram.mean().clamp(min=0).sqrt()
         messages = [
             torch.stack(
-                [mean, size, row[j].sqrt(), row.mean() / size, (row**2).mean().sqrt() / size]
+                [size, mean, row[j].sqrt(), row.mean() / size, (row**2).mean().sqrt() / size]
             )
             for j, row in enumerate(gram)
         ]

@@ -7,55 +7,42 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
 
 @compiled
-def _longest(start, stop, rowptr):
-    """Size of the largest window."""
-    size = 0
-    for i in range(start, stop):
-        size = max(size, rowptr[i + 1] - rowptr[i])
-    return size
-
-
-@compiled
-def _products(v, first, size, gram):
-    """The Gram matrix of one window."""
-    for a in range(size):
-        for b in range(a + 1):
-            total = 0.0
-            for f in range(v.shape[1]):
-                total += np.float64(v[first + a, f]) * np.float64(v[first + b, f])
-            gram[a, b] = gram[b, a] = total
-
-
-@compiled
-def squares(start, stop, v, rowptr, out):
-    """The mean square of every row of every window's Gram matrix."""
+def rows(start, stop, v, rowptr, out):
+    """Of every row of every window's Gram matrix the diagonal entry, mean, and mean square."""
     longest = _longest(start, stop, rowptr)
-    gram = np.empty((longest, longest))
+    window, gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _products(v, first, size, gram)
+        _products(v, first, size, window, gram)
         for a in range(size):
-            total = 0.0
+            total, squares = 0.0, 0.0
             for b in range(size):
-                total += gram[a, b] * gram[a, b]
-            out[first + a] = total / size
+                total += gram[a, b]
+                squares += gram[a, b] * gram[a, b]
+            out[first + a, 0] = gram[a, a]
+            out[first + a, 1] = total / size
+            out[first + a, 2] = squares / size
 
 
 @compiled
-def square_gradients(start, stop, v, rowptr, grad, grad_v):
-    """Of vector j: the sum over the window of ``2 / k <v_j, v_l> (grad_j + grad_l) v_l``."""
+def row_gradients(start, stop, v, rowptr, grad, grad_v):
+    """What gradients of :func:`rows` make of the vectors."""
     longest = _longest(start, stop, rowptr)
-    gram, total = np.empty((longest, longest)), np.empty(v.shape[1])
+    window, gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
+    total = np.empty(v.shape[1])
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _products(v, first, size, gram)
+        _products(v, first, size, window, gram)
         for a in range(size):
-            total[:] = 0
-            for b in range(size):
-                by = 2.0 / size * gram[a, b] * (grad[first + a] + grad[first + b])
-                for f in range(v.shape[1]):
-                    total[f] += by * np.float64(v[first + b, f])
-            grad_v[first + a] = total
+            for b in range(a):
+                by_mean = grad[first + a, 1] + grad[first + b, 1]
+                by_square = grad[first + a, 2] + grad[first + b, 2]
+                both = (by_mean + 2.0 * gram[a, b] * by_square) / size
+                gram[a, b] = gram[b, a] = both
+            by_mean, by_square = grad[first + a, 1], grad[first + a, 2]
+            both = (by_mean + 2.0 * gram[a, a] * by_square) / size
+            gram[a, a] = 2.0 * (grad[first + a, 0] + both)
+        _multiply(gram, window, first, size, total, grad_v)
 
 
 @compiled
@@ -63,47 +50,61 @@ def coordinates(start, stop, v, rowptr, z, pivot):
     """The pivoted Cholesky factor of the Gram matrix of every window, and its pivots."""
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
-    gram, factor = np.empty((longest, longest)), np.empty((longest, rank))
-    rest, along, to_mean = np.empty(longest), np.empty(longest), np.empty(longest)
+    window, gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
+    factor = np.empty((rank, longest))
+    rest, to_mean = np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _products(v, first, size, gram)
+        _products(v, first, size, window, gram)
         widest = 0.0
         for a in range(size):
             rest[a] = gram[a, a]
             widest = max(widest, rest[a])
-        for a in range(size):
             total = 0.0
             for b in range(size):
                 total += gram[a, b]
             to_mean[a] = total / size
-        factor[:size] = 0
         pivot[i] = -1
-        for s in range(min(rank, size)):
-            best = -np.inf
-            for a in range(size):
-                if rest[a] > FLAT * widest:
-                    best = max(best, rest[a] + to_mean[a])
-            if best == -np.inf:
+        found = 0
+        while found < min(rank, size):
+            p = _leader(rest, to_mean, size, widest)
+            if p < 0:
                 break
-            p = 0
-            while rest[p] <= FLAT * widest or rest[p] + to_mean[p] < best - TIE * widest:
-                p += 1
-            pivot[i, s] = p
-            length = np.sqrt(rest[p])
-            mean = 0.0
+            pivot[i, found] = p
+            along = factor[found]
             for a in range(size):
-                total = gram[a, p]
-                for t in range(s):
-                    total -= factor[a, t] * factor[p, t]
-                along[a] = total / length
+                along[a] = gram[p, a]
+            for t in range(found):
+                by = factor[t, p]
+                for a in range(size):
+                    along[a] -= by * factor[t, a]
+            scale, mean = 1 / np.sqrt(rest[p]), 0.0
+            for a in range(size):
+                along[a] *= scale
                 mean += along[a] / size
             for a in range(size):
-                factor[a, s] = along[a]
                 rest[a] -= along[a] * along[a]
                 to_mean[a] -= along[a] * mean
             rest[p] = 0.0
-        z[first : first + size] = factor[:size]
+            found += 1
+        for a in range(size):
+            for s in range(found):
+                z[first + a, s] = factor[s, a]
+            for s in range(found, rank):
+                z[first + a, s] = 0
+
+
+@compiled
+def _leader(rest, to_mean, size, widest):
+    """The first of those vectors whose scores equal the largest; -1 if none is long enough."""
+    best = -np.inf
+    for a in range(size):
+        if rest[a] > FLAT * widest:
+            best = max(best, rest[a] + to_mean[a])
+    for a in range(size):
+        if rest[a] > FLAT * widest and rest[a] + to_mean[a] >= best - TIE * widest:
+            return a
+    return -1
 
 
 @compiled
@@ -117,7 +118,8 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
     """
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
-    by_gram, by_rows = np.empty((longest, longest)), np.empty((longest, rank))
+    window, by_gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
+    factor, by_factor = np.empty((rank, longest)), np.empty((rank, longest))
     inner, lower = np.empty((rank, rank)), np.empty((rank, rank))
     total = np.empty(v.shape[1])
     for i in range(start, stop):
@@ -126,50 +128,75 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
         while found < rank and pivot[i, found] >= 0:
             lower[found] = z[first + pivot[i, found]]
             found += 1
-        inner[:found, :found] = 0
         for a in range(size):
+            window[a] = v[first + a]
             for s in range(found):
-                by_rows[a, s] = grad_z[first + a, s]
-                for t in range(s + 1):
-                    inner[s, t] += by_rows[a, s] * np.float64(z[first + a, t])
+                factor[s, a] = z[first + a, s]
+                by_factor[s, a] = grad_z[first + a, s]
         for s in range(found):
-            inner[:s, s] = inner[s, :s]
-        _divide(by_rows, lower, size, found)
+            for t in range(s + 1):
+                product = 0.0
+                for a in range(size):
+                    product += by_factor[s, a] * factor[t, a]
+                inner[s, t] = inner[t, s] = product
+        _divide(by_factor, lower, found, size)
         _divide(inner, lower, found, found)
-        _divide_transposed(inner, lower, found)
+        for s in range(found):
+            for t in range(s):
+                inner[s, t], inner[t, s] = inner[t, s], inner[s, t]
+        _divide(inner, lower, found, found)
         by_gram[:size, :size] = 0
         for t in range(found):
-            p = pivot[i, t]
             for a in range(size):
-                by_gram[a, p] = by_rows[a, t]
+                by_gram[pivot[i, t], a] = by_factor[t, a]
         for s in range(found):
             for t in range(found):
                 by_gram[pivot[i, s], pivot[i, t]] -= 0.5 * inner[s, t]
         for a in range(size):
-            total[:] = 0
-            for b in range(size):
-                by_both = by_gram[a, b] + by_gram[b, a]
-                for f in range(v.shape[1]):
-                    total[f] += by_both * np.float64(v[first + b, f])
-            grad_v[first + a] = total
+            for b in range(a + 1):
+                by_gram[a, b] = by_gram[b, a] = by_gram[a, b] + by_gram[b, a]
+        _multiply(by_gram, window, first, size, total, grad_v)
 
 
 @compiled
-def _divide(rows, lower, size, rank):
-    """``rows @ inverse(lower)`` in place."""
-    for a in range(size):
-        for s in range(rank - 1, -1, -1):
-            rows[a, s] /= lower[s, s]
-            for t in range(s):
-                rows[a, t] -= rows[a, s] * lower[s, t]
-
-
-@compiled
-def _divide_transposed(columns, lower, rank):
+def _divide(columns, lower, rank, size):
     """``inverse(lower).T @ columns`` in place."""
     for s in range(rank - 1, -1, -1):
-        for t in range(rank):
-            columns[s, t] /= lower[s, s]
-        for u in range(s):
-            for t in range(rank):
-                columns[u, t] -= lower[s, u] * columns[s, t]
+        for a in range(size):
+            columns[s, a] /= lower[s, s]
+        for t in range(s):
+            for a in range(size):
+                columns[t, a] -= lower[s, t] * columns[s, a]
+
+
+@compiled
+def _longest(start, stop, rowptr):
+    """Size of the largest window."""
+    size = 0
+    for i in range(start, stop):
+        size = max(size, rowptr[i + 1] - rowptr[i])
+    return size
+
+
+@compiled
+def _products(v, first, size, window, gram):
+    """The vectors of one window in float64, and their Gram matrix."""
+    for a in range(size):
+        window[a] = v[first + a]
+        for b in range(a + 1):
+            total = 0.0
+            for f in range(v.shape[1]):
+                total += window[a, f] * window[b, f]
+            gram[a, b] = gram[b, a] = total
+
+
+@compiled
+def _multiply(by, window, first, size, total, out):
+    """``by @ window`` into the rows of one window."""
+    for a in range(size):
+        total[:] = 0
+        for b in range(size):
+            factor = by[a, b]
+            for f in range(window.shape[1]):
+                total[f] += factor * window[b, f]
+        out[first + a] = total

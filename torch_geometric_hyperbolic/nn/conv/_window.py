@@ -1,8 +1,8 @@
 r"""Windows described by what isometries leave alone.
 
-Under an isometry of the space all vectors :math:`\operatorname{rel}(x_i, \cdot)` of one node turn by
-one common rotation or reflection. A window's description here depends on their inner products only,
-so it stays as it is: a vector per window and a vector per edge.
+Under an isometry of the space all vectors :math:`\operatorname{rel}(x_i, \cdot)` of one node turn
+by one common rotation or reflection. A window's description here depends on their inner products
+only, so it stays as it is: a vector per window and a vector per edge.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt, working_dtype
+from torch_geometric_hyperbolic.geometry._numerics import safe_sqrt, working_dtype
 from torch_geometric_hyperbolic.kernels import (
     edge_coefficients,
     edge_values,
-    gram_squares,
+    gram_rows,
     local_coordinates,
     to_ball,
 )
@@ -36,17 +36,15 @@ def in_local_frame(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
 
 def invariants(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     r"""Lengths: of the window, that of its mean and its root mean square length :math:`s`; of each
-    vector :math:`v_j`, its own, and the mean and the root mean square of its row of the Gram matrix,
-    :math:`\langle v_j, v_l \rangle / s`.
+    vector :math:`v_j`, its own, and the mean and the root mean square over its row of the Gram
+    matrix, :math:`\langle v_j, v_l \rangle / s`.
     """
-    mean = window_mean(v, rowptr)
-    size = safe_sqrt(window_mean(dot(v, v), rowptr))
-    number = _numbers(v, rowptr)
-    unit = torch.where(size > 0, size, 1.0)[number]
-    row = dot(v, mean[number]) / unit
-    squares = safe_sqrt(gram_squares(v, rowptr)[:, None]) / unit
-    of_windows = torch.cat([safe_sqrt(dot(mean, mean)), size], dim=-1)
-    return of_windows, torch.cat([safe_sqrt(dot(v, v)), row, squares], dim=-1)
+    rows = gram_rows(v, rowptr)
+    of_windows = safe_sqrt(window_mean(rows[:, :2], rowptr))  # [M, 2]: s, length of the mean
+    unit = torch.where(of_windows > 0, of_windows, 1.0)[_numbers(v, rowptr), :1]
+    length, mean, square = rows.split(1, dim=-1)
+    of_edges = [safe_sqrt(length), mean / unit, safe_sqrt(square) / unit]
+    return of_windows, torch.cat(of_edges, dim=-1)
 
 
 def window_mean(v: Tensor, rowptr: Tensor) -> Tensor:

@@ -23,9 +23,11 @@ from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 
 
 class EquivariantConv(MessagePassing):
-    r"""Message passing by scalars: every node carries several points of the space and a vector of
-    ordinary numbers. Distances between points are all that the networks see of them, and the
-    networks' outputs weigh the points:
+    r"""Message passing by which points move with every isometry of their space and scalars stay.
+
+    Every node carries several points of the space and a vector of ordinary numbers. Distances
+    between points are all that the networks see of them, and the networks' outputs weigh the
+    points:
 
     .. math::
         \mathbf{m}_{ij} &= \phi_m \bigl( \mathbf{h}_i \, \Vert \, \mathbf{h}_j \, \Vert \,

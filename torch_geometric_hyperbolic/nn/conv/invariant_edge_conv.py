@@ -3,7 +3,6 @@ r"""Edge convolution whose messages are made of inner products alone."""
 from collections.abc import Callable
 from typing import Any, Optional
 
-import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -13,12 +12,12 @@ from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEd
 
 
 class InvariantEdgeConv(HyperbolicEdgeConv):
-    r"""An edge convolution that reads windows through distances and angles only, and so is invariant
-    to every isometry of the space applied to all points.
+    r"""An edge convolution that reads windows through distances and angles only, and so is
+    invariant to every isometry of the space applied to all points.
 
     .. math::
         \mathbf{x}^{\prime}_i = \exp_0 \Bigl( \square_{j \in \mathcal{N}(i)} \;
-        h_{\mathbf{\Theta}} \bigl( |\bar{\mathbf{r}}_i|, \; s_i, \; |\mathbf{r}_{ij}|, \;
+        h_{\mathbf{\Theta}} \bigl( s_i, \; |\bar{\mathbf{r}}_i|, \; |\mathbf{r}_{ij}|, \;
         \tfrac{1}{s_i} \operatorname*{mean}_k \langle \mathbf{r}_{ij}, \mathbf{r}_{ik} \rangle, \;
         \tfrac{1}{s_i} \operatorname*{rms}_k \, \langle \mathbf{r}_{ij}, \mathbf{r}_{ik} \rangle
         \bigr) \Bigr), \qquad \mathbf{r}_{ij} = \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j)
@@ -52,6 +51,7 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
         TypeError, ValueError: naming the argument, for a wrong last dimension, dtype or manifold.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> from torch_geometric_hyperbolic.testing import random_isometry
         >>> ball = PoincareBall()

@@ -1,0 +1,83 @@
+r"""How each vector of a window lies among the others, in three numbers."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry._numerics import dot
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import windows
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+
+
+def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
+    r"""Of each vector's row of its window's Gram matrix the diagonal entry, the mean and the mean
+    square: :math:`\|v_j\|^2`, :math:`\tfrac1k \sum_l \langle v_j, v_l \rangle` and
+    :math:`\tfrac1k \sum_l \langle v_j, v_l \rangle^2`.
+
+    Computed in float64: :math:`O(k^2 n)` per window of ``k`` vectors and :math:`O(E)` memory on the
+    CPU; without an engine, as forms of each vector, :math:`O(E n^2)`.
+
+    Args:
+        v (torch.Tensor): vectors grouped by window, ``[E, n]``, float32 or float64.
+        rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
+
+    Returns:
+        Three numbers per vector, ``[E, 3]``, in the dtype of ``v``. Once differentiable where
+        fused.
+
+    Example:
+        >>> gram_rows(torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.tensor([0, 2]))
+        tensor([[ 4.,  3., 10.],
+                [ 2.,  2.,  4.]])
+    """
+    if fused_engine(v) == "numba":
+        return _gram_rows(v, rowptr)
+    count = rowptr.diff()
+    i = torch.arange(len(count), device=v.device).repeat_interleave(count)
+    wide = v.double()
+    total = wide.new_zeros(len(count), v.size(1)).index_add_(0, i, wide)
+    outer = wide.new_zeros(len(count), v.size(1), v.size(1))
+    outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])
+    sums = [dot(wide, total[i]), torch.einsum("en,enm,em->e", wide, outer[i], wide)[:, None]]
+    means = torch.cat(sums, dim=-1) / count[i, None]
+    return torch.cat([dot(wide, wide), means], dim=-1).to(v.dtype)
+
+
+@torch.library.custom_op("tgh::gram_rows", mutates_args=(), device_types="cpu")
+def _gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
+    out = v.new_empty(len(v), 3)
+    parallel(windows.rows, len(rowptr) - 1, v, rowptr, out)
+    return out
+
+
+@_gram_rows.register_fake
+def _(v, rowptr):  # type: ignore[no-untyped-def]
+    return v.new_empty(v.size(0), 3)
+
+
+@torch.library.custom_op("tgh::gram_rows_backward", mutates_args=(), device_types="cpu")
+def _gram_rows_backward(v: Tensor, rowptr: Tensor, grad: Tensor) -> Tensor:
+    out = v.new_empty(v.shape)
+    parallel(windows.row_gradients, len(rowptr) - 1, v, rowptr, grad, out)
+    return out
+
+
+@_gram_rows_backward.register_fake
+def _(v, rowptr, grad):  # type: ignore[no-untyped-def]
+    return v.new_empty(v.shape)
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("gram_rows")
+    return _gram_rows_backward(*ctx.saved_tensors, grad), None
+
+
+_gram_rows.register_autograd(_backward, setup_context=_setup_context)

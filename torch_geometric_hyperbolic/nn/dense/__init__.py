@@ -1,0 +1,5 @@
+"""Layers without a graph."""
+
+from torch_geometric_hyperbolic.nn.dense.horocyclic_waves import HorocyclicWaves
+
+__all__ = classes = ["HorocyclicWaves"]
