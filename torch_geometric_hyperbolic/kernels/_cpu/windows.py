@@ -10,7 +10,7 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 def rows(start, stop, v, rowptr, out):
     """Of every row of every window's Gram matrix the diagonal entry, mean, and mean square."""
     longest = _longest(start, stop, rowptr)
-    window, gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
+    window, gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         _products(v, first, size, window, gram)
@@ -28,8 +28,8 @@ def rows(start, stop, v, rowptr, out):
 def row_gradients(start, stop, v, rowptr, grad, grad_v):
     """What gradients of :func:`rows` make of the vectors."""
     longest = _longest(start, stop, rowptr)
-    window, gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
-    total = np.empty(v.shape[1])
+    window, gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
+    total = np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         _products(v, first, size, window, gram)
@@ -50,7 +50,7 @@ def coordinates(start, stop, v, rowptr, z, pivot):
     """The pivoted Cholesky factor of the Gram matrix of every window, and its pivots."""
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
-    window, gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
+    window, gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
     factor = np.empty((rank, longest))
     rest, to_mean = np.empty(longest), np.empty(longest)
     for i in range(start, stop):
@@ -118,18 +118,18 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
     """
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
-    window, by_gram = np.empty((longest, v.shape[1])), np.empty((longest, longest))
+    window, by_gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
     factor, by_factor = np.empty((rank, longest)), np.empty((rank, longest))
     inner, lower = np.empty((rank, rank)), np.empty((rank, rank))
-    total = np.empty(v.shape[1])
+    total = np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         found = 0
         while found < rank and pivot[i, found] >= 0:
             lower[found] = z[first + pivot[i, found]]
             found += 1
+        _transpose(v, first, size, window)
         for a in range(size):
-            window[a] = v[first + a]
             for s in range(found):
                 factor[s, a] = z[first + a, s]
                 by_factor[s, a] = grad_z[first + a, s]
@@ -179,24 +179,35 @@ def _longest(start, stop, rowptr):
 
 
 @compiled
-def _products(v, first, size, window, gram):
-    """The vectors of one window in float64, and their Gram matrix."""
+def _transpose(v, first, size, window):
+    """The vectors of one window as columns, in float64."""
     for a in range(size):
-        window[a] = v[first + a]
-        for b in range(a + 1):
-            total = 0.0
-            for f in range(v.shape[1]):
-                total += window[a, f] * window[b, f]
-            gram[a, b] = gram[b, a] = total
+        for f in range(v.shape[1]):
+            window[f, a] = v[first + a, f]
+
+
+@compiled
+def _products(v, first, size, window, gram):
+    """The vectors of one window as columns, and their Gram matrix."""
+    _transpose(v, first, size, window)
+    for a in range(size):
+        for b in range(size):
+            gram[a, b] = 0
+        for f in range(v.shape[1]):
+            factor = window[f, a]
+            for b in range(size):
+                gram[a, b] += factor * window[f, b]
 
 
 @compiled
 def _multiply(by, window, first, size, total, out):
-    """``by @ window`` into the rows of one window."""
-    for a in range(size):
-        total[:] = 0
+    """``window @ by`` of one window with symmetric ``by``; columns back into its rows."""
+    for f in range(window.shape[0]):
+        for a in range(size):
+            total[a] = 0
         for b in range(size):
-            factor = by[a, b]
-            for f in range(window.shape[1]):
-                total[f] += factor * window[b, f]
-        out[first + a] = total
+            factor = window[f, b]
+            for a in range(size):
+                total[a] += factor * by[b, a]
+        for a in range(size):
+            out[first + a, f] = total[a]
