@@ -34,7 +34,10 @@ def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
         help="standard deviation of the noise on every coordinate, cut at 5 of them",
     )
     group.add_argument(
-        "--rotate", default="none", choices=["none", "z", "y"], help="random rotation about an axis"
+        "--rotate",
+        default="none",
+        choices=["none", "z", "y", "so3"],
+        help="random rotation about an axis, or any",
     )
     group.add_argument(
         "--subsample",
@@ -74,7 +77,9 @@ class CloudView:
             chosen = uniform(x.size(0), x.size(1)).topk(self.num_points).indices  # [B, num_points]
             x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 3))
         x = self.plain(x)
-        if self.rotate != "none":
+        if self.rotate == "so3":
+            x = x @ any_rotations(torch.randn(x.size(0), 4, generator=generator, device=x.device))
+        elif self.rotate != "none":
             x = x @ rotations(2 * torch.pi * uniform(x.size(0)), self.rotate)
         low, high = self.scale
         x = x * (low + (high - low) * uniform(x.size(0), 1, 3))
@@ -92,6 +97,17 @@ def rotations(angle: Tensor, axis: str) -> Tensor:
     matrix[:, i, i] = matrix[:, j, j] = angle.cos()
     matrix[:, i, j], matrix[:, j, i] = -angle.sin(), angle.sin()
     return matrix
+
+
+def any_rotations(quaternion: Tensor) -> Tensor:
+    """Rotation matrices `[B, 3, 3]`; uniform where the quaternions `[B, 4]` are normal vectors."""
+    w, x, y, z = torch.nn.functional.normalize(quaternion, dim=-1).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 def as_nodes(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,11 @@ def add_dgcnn_arguments(parser: argparse.ArgumentParser) -> None:
         help="seek neighbours among positions, not among the features of each layer",
     )
     group.add_argument(
+        "--frame",
+        choices=["local"],
+        help="make the network invariant to isometries, rotations of the cloud included",
+    )
+    group.add_argument(
         "--emb-channels", type=integer(1), default=128, help="channels of the embedding of a cloud"
     )
     group.add_argument(
@@ -85,6 +90,10 @@ def check_dgcnn_arguments(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--ratios must be {len(args.hidden_channels)} numbers, one for each of "
             f"--hidden-channels (got {len(args.ratios)})"
+        )
+    if args.frame and args.static:
+        raise UsageError(
+            "--frame: positions, which --static puts beside features, are not invariant"
         )
     least = build_dgcnn(vars(args), num_classes=1).min_points
     if args.num_points < least:
@@ -112,6 +121,7 @@ def build_dgcnn(config: Mapping[str, Any], num_classes: int) -> HyperbolicDGCNN:
         hidden_channels=tuple(config["hidden_channels"]),
         ratios=config.get("ratios"),
         dynamic=not config.get("static", False),
+        frame=config.get("frame"),
         emb_channels=config["emb_channels"],
         k=config["k"],
         aggr=config["aggr"],

@@ -68,6 +68,32 @@ def draw_radii(axis: Axes, radii: dict[str, float], colour: Any) -> None:
     axis.tick_params(axis="x", rotation=30)
 
 
+def plot_widths(runs: list[tuple[str, int, dict[str, Any]]], path: Path) -> Path:
+    """Test accuracy against width: a curve of means per space, a marker per run.
+
+    Args:
+        runs (list): Name of the space, width and record of each run.
+        path (Path): The PNG.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    for number, space in enumerate(dict.fromkeys(space for space, _, _ in runs)):
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        scores: dict[int, list[float]] = {}
+        for _, width, record in (run for run in runs if run[0] == space):
+            scores.setdefault(width, []).append(100 * record["test"]["last"]["oa"])
+        for width, values in scores.items():
+            axis.plot([width] * len(values), values, linestyle="", alpha=0.5, **style)
+        widths = sorted(scores)
+        axis.plot(widths, [np.mean(scores[width]) for width in widths], label=space, **style)
+    ticks = sorted({width for _, width, _ in runs})
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set(xlabel="channels of every layer", ylabel="overall accuracy on the test set, %")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    return save(figure, path)
+
+
 def plot_confusion(record: dict[str, Any], path: Path) -> Path:
     """Confusion matrix on the test set, rows scaled to 100 %."""
     counts = np.array(record["confusion"], dtype=float)

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,13 +15,13 @@ from _files import write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-WORDS = ("data", "layer", "space", "run")  # columns of text
+WORDS = ("data", "layer", "space", "run", "variant", "network", "trained")  # columns of text
 OPTIONAL = ("points", "layer", "train - test OA")  # columns that show only where a run fills them
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 
 
-def add_report_command(commands: Any) -> None:
+def add_report_command(commands: Any, handler: Callable[[argparse.Namespace], None]) -> None:
     """Adds the sub-command `report` to a script's `commands`."""
     parser = commands.add_parser("report", help="turn results into a table and pictures")
     parser.add_argument(
@@ -40,7 +40,7 @@ def add_report_command(commands: Any) -> None:
         metavar="FILE",
         help=f"also write the table between {BEGIN} and {END} of this file",
     )
-    parser.set_defaults(handler=command_report)
+    parser.set_defaults(handler=handler)
 
 
 def command_report(args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from _cli import (
 )
 from _data import Samples
 from _distributed import Process, choose_device, start_process
-from _report import add_report_command
+from _report import add_report_command, command_report
 from _run import execute, open_run
 from _training import Splits, Task, evaluate
 from torch import nn
@@ -52,6 +52,7 @@ class Benchmark:
         defaults (mapping, optional): Defaults of `train` that differ from the shared ones.
         pretrained (callable, optional): Name to a network that comes with the package, and what a
             checkpoint would hold beside its weights.
+        report (callable, optional): The command `report`. (default: the shared one)
     """
 
     name: str
@@ -69,6 +70,7 @@ class Benchmark:
     named_by: Sequence[str] = ("manifold",)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Callable[[str], tuple[nn.Module, dict[str, Any]]] | None = None
+    report: Callable[[argparse.Namespace], None] = command_report
 
     def parser(self, smoke: bool = False) -> argparse.ArgumentParser:
         """All flags of all commands; `smoke` gives `train` the defaults of a tiny run."""
@@ -89,7 +91,7 @@ class Benchmark:
         self.eval_arguments(test)
         add_eval_arguments(test, self.pretrained is not None)
         test.set_defaults(handler=partial(command_eval, self))
-        add_report_command(commands)
+        add_report_command(commands, self.report)
         return parser
 
     def main(self, argv: Sequence[str] | None = None) -> int:

@@ -43,6 +43,7 @@ def describe_model(config: dict[str, Any], model: nn.Module) -> dict[str, Any]:
         **{key: config[key] for key in SAME},
         "ratios": config["ratios"],
         "dynamic": not config["static"],
+        "frame": config.get("frame"),
         **given,
     }
 

@@ -39,6 +39,7 @@ DISTURBANCES: dict[str, dict[str, Any]] = {
     "jitter 0.02": {"jitter": 0.02},
     "jitter 0.05": {"jitter": 0.05},
     "turned about z": {"rotate": "z"},
+    "turned at random": {"rotate": "so3"},
 }
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from _cloud_view import CloudView, as_nodes, rotations
+from _cloud_view import CloudView, any_rotations, as_nodes, rotations
 
 STILL = {
     "num_points": 8,
@@ -85,3 +85,22 @@ def test_as_nodes_keeps_clouds_together():
     pos, batch = as_nodes(x)
     assert batch.tolist() == [0, 0, 1, 1]
     assert pos[2:].tolist() == x[1].tolist()
+
+
+def test_any_rotations_turn_and_do_not_reflect():
+    matrix = any_rotations(
+        torch.randn(2000, 4, generator=torch.Generator().manual_seed(0)).double()
+    )
+    identity = torch.eye(3).double().expand_as(matrix)
+    torch.testing.assert_close(matrix @ matrix.mT, identity)
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(2000).double())
+    # uniform: every entry has mean 0 and mean square 1/3; 4 standard errors
+    assert matrix.mean(0).abs().max() < 4 * (1 / 3 / 2000) ** 0.5
+    assert (matrix.square().mean(0) - 1 / 3).abs().max() < 4 * (4 / 45 / 2000) ** 0.5
+
+
+def test_clouds_are_turned_about_any_axis():
+    x = torch.eye(3).expand(50, -1, -1)
+    turned = augmented(x, rotate="so3")
+    torch.testing.assert_close(turned @ turned.mT, torch.eye(3).expand(50, -1, -1))
+    assert (turned.std(0) > 0.3).all()

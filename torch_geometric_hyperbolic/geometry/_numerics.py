@@ -34,13 +34,13 @@ MAX_SPACE = math.sinh(MAX_LENGTH)
 #: of its squares (a norm, a loss) is still finite in float32.
 MAX_EXPONENT = 40.0
 
-#: A window of vectors has no axis where their residuals' squares are below this share of the longest
-#: vector's square: lengths below 2^-18 = 4e-6, which float32 vectors reach by their rounding alone.
-#: The rounding of a Gram matrix in float64 then moves coordinates by at most 2^-52 / 2^-18 = 6e-11.
+#: A window of vectors has no axis where their residuals' squares are below this share of the
+#: longest vector's square: lengths below 2^-18 = 4e-6, which float32 vectors reach by their rounding
+#: alone. The rounding of a Gram matrix in float64 then moves coordinates by 2^-52 / 2^-18 = 6e-11.
 FLAT = 2.0**-36
 
-#: Two vectors of a window compete for the next axis as equals where their scores differ by less than
-#: this share of the longest vector's square: rounding shall not choose between them.
+#: Two vectors of a window compete for the next axis as equals where their scores differ by less
+#: than this share of the longest vector's square: rounding shall not choose between them.
 TIE = 2.0**-16
 
 #: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is

@@ -349,3 +349,22 @@ def test_wrong_manifold_and_k_are_named():
         HyperbolicDGCNN(manifold="lorentz")
     with pytest.raises(ValueError, match=r"'k' must be at least 1 \(got 0\)"):
         HyperbolicDGCNN(manifold=Lorentz(), k=0)
+
+
+@pytest.mark.parametrize("ratios", [None, (1, 0.5, 1, 1)])
+def test_in_a_local_frame_rotations_and_reflections_change_nothing(ratios):
+    pos, batch = torch.randn(48, 3).double() / 2, torch.arange(2).repeat_interleave(24)
+    given = {"manifold": PoincareBall(0.7), "k": 6, "ratios": ratios}
+    framed = HyperbolicDGCNN(frame="local", **given).double().eval()
+    raw = HyperbolicDGCNN(**given).double().eval()
+    for _ in range(3):
+        turn = torch.linalg.qr(torch.randn(3, 3).double())[0]
+        torch.testing.assert_close(framed(pos @ turn, batch), framed(pos, batch))
+        assert (raw(pos @ turn, batch) - raw(pos, batch)).abs().max() > 1e-3
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (framed, raw)]
+    assert sizes[0] == sizes[1]
+
+
+def test_a_frame_needs_dynamic_neighbours():
+    with pytest.raises(ValueError, match="'dynamic' must be True with frame='local'"):
+        HyperbolicDGCNN(manifold=PoincareBall(), frame="local", dynamic=False)

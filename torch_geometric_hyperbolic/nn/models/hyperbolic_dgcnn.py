@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.nn.aggr import MaxAggregation, MultiAggregation
 from torch_geometric.typing import OptTensor
 
-from torch_geometric_hyperbolic.checks import check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.checks import check_count, check_frame, check_manifold, check_points
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
@@ -37,6 +37,11 @@ class HyperbolicDGCNN(torch.nn.Module):
     Without ``dynamic`` a point's neighbours are those of its position, which is then put beside its
     features, as in `"PointNet++" <https://arxiv.org/abs/1706.02413>`_.
 
+    With ``frame='local'`` the first edge convolution reads its windows in their own frames
+    (:class:`~torch_geometric_hyperbolic.nn.HyperbolicEdgeConv`). What it returns no isometry of the
+    input points changes, so neither do the later layers' results nor the logits: rotations and
+    reflections of a cloud leave them alone.
+
     The default configuration has 81,416 parameters (plus one for a learnable curvature). Points
     start at moderate radius; :meth:`radii` tells where they are.
 
@@ -55,6 +60,8 @@ class HyperbolicDGCNN(torch.nn.Module):
             (default: :obj:`112`)
         k (int, optional): Number of neighbours. (default: :obj:`20`)
         dropout (float, optional): In the classifier. (default: :obj:`0.3`)
+        frame (str, optional): :obj:`'local'` for a network that is invariant to isometries; needs
+            ``dynamic``, as positions are not invariant. (default: :obj:`None`)
         aggr (str or Aggregation, optional): Of the edge convolutions. (default: :obj:`"max"`)
 
     Shapes:
@@ -89,11 +96,15 @@ class HyperbolicDGCNN(torch.nn.Module):
         head_channels: int = 112,
         k: int = 20,
         dropout: float = 0.3,
+        frame: str | None = None,
         aggr: Any = "max",
     ) -> None:
         super().__init__()
         check_manifold(manifold)
         check_count(k, "k")
+        check_frame(frame)
+        if frame is not None and not dynamic:
+            raise ValueError(f"'dynamic' must be True with frame={frame!r} (got {dynamic})")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.manifold = manifold
@@ -105,7 +116,10 @@ class HyperbolicDGCNN(torch.nn.Module):
         for ratio, channels in zip(self.ratios, hidden_channels, strict=True):
             if dynamic:
                 conv = _block(2 * width, channels)
-                self.convs.append(DynamicHyperbolicEdgeConv(conv, k, aggr=aggr, manifold=manifold))
+                own = None if len(self.convs) else frame
+                self.convs.append(
+                    DynamicHyperbolicEdgeConv(conv, k, aggr=aggr, manifold=manifold, frame=own)
+                )
             else:
                 width += in_channels if len(self.convs) else 0
                 conv = _block(2 * width, channels)
