@@ -147,7 +147,9 @@ def test_a_run_becomes_a_record_and_a_table(augment, tmp_path, capsys, monkeypat
     record = json.loads(out.read_text())
     assert set(record["networks"]) == {"edge", "frame"}
     assert record["config"]["augment"] is augment
-    assert seen == [16] + ([32] * 8 if augment else [])  # the test trees once, every batch
+    assert seen == [16] * 3 + (
+        [32] * 8 if augment else []
+    )  # three copies of the test trees, every batch
     runs = record["networks"]["frame"]
     assert [run["seed"] for run in runs] == [0, 1]
     assert all(run["same position"] == run["under isometries"] for run in runs)
