@@ -163,6 +163,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/radial.py": "kernels/test_radial.py",
     "kernels/_cpu/relative_windows.py": "kernels/test_relative_windows.py",
     "kernels/_cpu/scalars.py": "kernels/test_edge_coefficients.py",
+    "kernels/_cpu/windows.py": "kernels/test_local_coordinates.py",
     "kernels/_triton/coefficients.py": "kernels/test_triton.py",
     "kernels/_triton/edges.py": "kernels/test_triton.py",
     "kernels/_triton/launch.py": "kernels/test_triton.py",

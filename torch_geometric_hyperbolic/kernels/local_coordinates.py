@@ -25,8 +25,8 @@ def local_coordinates(v: Tensor, rowptr: Tensor) -> Tensor:
     scores that are equal to 2e-5 of its square the first wins, which gives the same set of
     coordinates where the window is symmetric.
 
-    Computed in float64: :math:`O(k^2 n)` per window of ``k`` vectors and :math:`O(E n)` memory on
-    the CPU; without an engine Gram-Schmidt itself, :math:`O(E n^2)` memory.
+    Computed in float64: :math:`O(k n \min(k, n))` per window of ``k`` vectors and :math:`O(E n)`
+    memory on the CPU; without an engine Gram-Schmidt itself, :math:`O(E n^2)` memory.
 
     Args:
         v (torch.Tensor): vectors grouped by window, ``[E, n]``, float32 or float64.

@@ -10,16 +10,17 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 def rows(start, stop, v, rowptr, out):
     """Of every row of every window's Gram matrix the diagonal entry, mean, and mean square."""
     longest = _longest(start, stop, rowptr)
-    window, gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
+    window, row = np.empty((v.shape[1], longest)), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _products(v, first, size, window, gram)
+        _transpose(v, first, size, window)
         for a in range(size):
+            _products(window, a, size, row)
             total, squares = 0.0, 0.0
             for b in range(size):
-                total += gram[a, b]
-                squares += gram[a, b] * gram[a, b]
-            out[first + a, 0] = gram[a, a]
+                total += row[b]
+                squares += row[b] * row[b]
+            out[first + a, 0] = row[a]
             out[first + a, 1] = total / size
             out[first + a, 2] = squares / size
 
@@ -28,21 +29,24 @@ def rows(start, stop, v, rowptr, out):
 def row_gradients(start, stop, v, rowptr, grad, grad_v):
     """What gradients of :func:`rows` make of the vectors."""
     longest = _longest(start, stop, rowptr)
-    window, gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
-    total = np.empty(longest)
+    window, row = np.empty((v.shape[1], longest)), np.empty(longest)
+    by_mean, by_square = np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _products(v, first, size, window, gram)
+        _transpose(v, first, size, window)
         for a in range(size):
-            for b in range(a):
-                by_mean = grad[first + a, 1] + grad[first + b, 1]
-                by_square = grad[first + a, 2] + grad[first + b, 2]
-                both = (by_mean + 2.0 * gram[a, b] * by_square) / size
-                gram[a, b] = gram[b, a] = both
-            by_mean, by_square = grad[first + a, 1], grad[first + a, 2]
-            both = (by_mean + 2.0 * gram[a, a] * by_square) / size
-            gram[a, a] = 2.0 * (grad[first + a, 0] + both)
-        _multiply(gram, window, first, size, total, grad_v)
+            by_mean[a] = grad[first + a, 1] / size
+            by_square[a] = 2.0 * grad[first + a, 2] / size
+        for a in range(size):
+            _products(window, a, size, row)
+            for b in range(size):
+                row[b] = by_mean[a] + by_mean[b] + row[b] * (by_square[a] + by_square[b])
+            row[a] += 2.0 * grad[first + a, 0]
+            for f in range(v.shape[1]):
+                total = 0.0
+                for b in range(size):
+                    total += row[b] * window[f, b]
+                grad_v[first + a, f] = total
 
 
 @compiled
@@ -50,20 +54,12 @@ def coordinates(start, stop, v, rowptr, z, pivot):
     """The pivoted Cholesky factor of the Gram matrix of every window, and its pivots."""
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
-    window, gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
-    factor = np.empty((rank, longest))
+    window, factor = np.empty((rank, longest)), np.empty((rank, longest))
     rest, to_mean = np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _products(v, first, size, window, gram)
-        widest = 0.0
-        for a in range(size):
-            rest[a] = gram[a, a]
-            widest = max(widest, rest[a])
-            total = 0.0
-            for b in range(size):
-                total += gram[a, b]
-            to_mean[a] = total / size
+        _transpose(v, first, size, window)
+        widest = _scores(window, size, rest, to_mean)
         pivot[i] = -1
         found = 0
         while found < min(rank, size):
@@ -72,8 +68,7 @@ def coordinates(start, stop, v, rowptr, z, pivot):
                 break
             pivot[i, found] = p
             along = factor[found]
-            for a in range(size):
-                along[a] = gram[p, a]
+            _products(window, p, size, along)
             for t in range(found):
                 by = factor[t, p]
                 for a in range(size):
@@ -92,6 +87,24 @@ def coordinates(start, stop, v, rowptr, z, pivot):
                 z[first + a, s] = factor[s, a]
             for s in range(found, rank):
                 z[first + a, s] = 0
+
+
+@compiled
+def _scores(window, size, squared, to_mean):
+    """Squares of the vectors, of which it returns the largest, and products with their mean."""
+    squared[:size] = 0
+    to_mean[:size] = 0
+    for f in range(window.shape[0]):
+        mean = 0.0
+        for a in range(size):
+            mean += window[f, a] / size
+        for a in range(size):
+            squared[a] += window[f, a] * window[f, a]
+            to_mean[a] += window[f, a] * mean
+    widest = 0.0
+    for a in range(size):
+        widest = max(widest, squared[a])
+    return widest
 
 
 @compiled
@@ -118,10 +131,9 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
     """
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
-    window, by_gram = np.empty((v.shape[1], longest)), np.empty((longest, longest))
+    window, total = np.empty((rank, longest)), np.empty((rank, longest))
     factor, by_factor = np.empty((rank, longest)), np.empty((rank, longest))
     inner, lower = np.empty((rank, rank)), np.empty((rank, rank))
-    total = np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         found = 0
@@ -145,17 +157,21 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
             for t in range(s):
                 inner[s, t], inner[t, s] = inner[t, s], inner[s, t]
         _divide(inner, lower, found, found)
-        by_gram[:size, :size] = 0
-        for t in range(found):
-            for a in range(size):
-                by_gram[pivot[i, t], a] = by_factor[t, a]
         for s in range(found):
             for t in range(found):
-                by_gram[pivot[i, s], pivot[i, t]] -= 0.5 * inner[s, t]
+                by_factor[t, pivot[i, s]] -= 0.5 * inner[s, t]
+        for f in range(rank):
+            for a in range(size):
+                total[f, a] = 0
+            for t in range(found):
+                leader, product = window[f, pivot[i, t]], 0.0
+                for a in range(size):
+                    total[f, a] += by_factor[t, a] * leader
+                    product += by_factor[t, a] * window[f, a]
+                total[f, pivot[i, t]] += product
         for a in range(size):
-            for b in range(a + 1):
-                by_gram[a, b] = by_gram[b, a] = by_gram[a, b] + by_gram[b, a]
-        _multiply(by_gram, window, first, size, total, grad_v)
+            for f in range(rank):
+                grad_v[first + a, f] = total[f, a]
 
 
 @compiled
@@ -187,27 +203,10 @@ def _transpose(v, first, size, window):
 
 
 @compiled
-def _products(v, first, size, window, gram):
-    """The vectors of one window as columns, and their Gram matrix."""
-    _transpose(v, first, size, window)
-    for a in range(size):
-        for b in range(size):
-            gram[a, b] = 0
-        for f in range(v.shape[1]):
-            factor = window[f, a]
-            for b in range(size):
-                gram[a, b] += factor * window[f, b]
-
-
-@compiled
-def _multiply(by, window, first, size, total, out):
-    """``window @ by`` of one window with symmetric ``by``; columns back into its rows."""
+def _products(window, a, size, row):
+    """Row ``a`` of the Gram matrix of one window."""
+    row[:size] = 0
     for f in range(window.shape[0]):
-        for a in range(size):
-            total[a] = 0
+        factor = window[f, a]
         for b in range(size):
-            factor = window[f, b]
-            for a in range(size):
-                total[a] += factor * by[b, a]
-        for a in range(size):
-            out[first + a, f] = total[a]
+            row[b] += factor * window[f, b]
