@@ -75,6 +75,16 @@ def means_table(record: dict[str, Any]) -> Table:
     return [["mean", "ms"], *([name, f"{t:.0f}"] for name, t in record["means ms"].items())]
 
 
+def invariant_table(record: dict[str, Any]) -> Table:
+    """The invariant layers beside the plain one, by channels of the input."""
+    table = [["channels", *(names := list(record["layers"][0]["ms"]))]]
+    for row in record["layers"]:
+        plain = row["ms"][names[0]]
+        cells = [f"{row['ms'][n]:.0f} ({row['ms'][n] / plain:.1f}x)" for n in names[1:]]
+        table.append([str(row["channels"]), f"{plain:.0f}", *cells])
+    return table
+
+
 #: Name of the table, of the JSON file it is from, and what makes it.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Table]]] = {
     "layer": ("edge_conv", layer_table),
@@ -83,6 +93,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Table]]] = {
     "training_step": ("training_step", step_table),
     "knn": ("knn", knn_table),
     "images": ("h_conv2d", image_table),
+    "invariant": ("invariant", invariant_table),
     "means": ("aggregations", means_table),
 }
 
