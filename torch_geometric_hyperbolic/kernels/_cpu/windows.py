@@ -133,7 +133,7 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
     longest = _longest(start, stop, rowptr)
     window, total = np.empty((rank, longest)), np.empty((rank, longest))
     factor, by_factor = np.empty((rank, longest)), np.empty((rank, longest))
-    inner, lower = np.empty((rank, rank)), np.empty((rank, rank))
+    inner, lower, along = np.empty((rank, rank)), np.empty((rank, rank)), np.empty(rank)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         found = 0
@@ -160,6 +160,7 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
         for s in range(found):
             for t in range(found):
                 by_factor[t, pivot[i, s]] -= 0.5 * inner[s, t]
+        # V gets both C V_P and, in the pivots' rows, C^T V
         for f in range(rank):
             for a in range(size):
                 total[f, a] = 0
@@ -168,7 +169,9 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
                 for a in range(size):
                     total[f, a] += by_factor[t, a] * leader
                     product += by_factor[t, a] * window[f, a]
-                total[f, pivot[i, t]] += product
+                along[t] = product
+            for t in range(found):
+                total[f, pivot[i, t]] += along[t]
         for a in range(size):
             for f in range(rank):
                 grad_v[first + a, f] = total[f, a]
