@@ -61,9 +61,8 @@ def draw_vectors(axes: Axes, v: Tensor, color: str, **arrow: object) -> None:
 
 def draw_frames() -> None:
     """A window in two positions, the vectors of both, and these in the windows' own frames."""
-    first = moved(window(30, 0.4), 0.3, (-0.55, 0.1))
-    second = moved(first, 1.4, (0.2, 1.0))
-    windows = [(first, BLUE), (second, ORANGE)]
+    x = window(30, 0.4)
+    windows = [(moved(x, 0.3, (-0.55, 0.1)), BLUE), (moved(x, 1.6, (0.55, 0.45)), ORANGE)]
     figure, (disk, raw, framed) = plt.subplots(1, 3, figsize=(13, 4.4))
     draw_disk(disk, "a window, and the same window\nunder an isometry")
     disk.scatter(0, 0, s=30, marker="+", color="black", zorder=5)
@@ -115,7 +114,9 @@ def draw_waves(frequency: float = 4.0) -> None:
         options = {"cmap": WAVES, "vmin": -limit, "vmax": limit, "shading": "nearest"}
         axes.pcolormesh(across, up, field, rasterized=True, **options)
 
-    draw_disk(wave, r"a wave $\mathrm{Re}\,e^{(\rho + i \lambda) B(x,\, \omega)}$ and its horocycles")
+    draw_disk(
+        wave, r"a wave $\mathrm{Re}\,e^{(\rho + i \lambda) B(x,\, \omega)}$ and its horocycles"
+    )
     crests = torch.arange(-2, 4) * 2 * math.pi / frequency
     for half in crests.div(2).tanh().tolist():  # a horocycle meets the ray to omega there
         centre = omega * (1 + half) / 2
@@ -128,9 +129,11 @@ def draw_waves(frequency: float = 4.0) -> None:
     draw_disk(signal, "a window, taken for a signal:\na mass on each of its points")
     signal.scatter(*x[1:].T, s=60, color=BLUE, zorder=4)
     signal.scatter(*x[0], s=90, color=ORANGE, zorder=5)
-    signal.annotate("$x_i$", x[0], xytext=(8, 5), textcoords="offset points", fontsize=13)
+    signal.annotate("$x_i$", x[0], xytext=(-6, -17), textcoords="offset points", fontsize=13)
 
-    draw_disk(radial, r"the mean of the waves over all $\omega$:" "\n" r"$\varphi_\lambda(d(0, x))$")
+    draw_disk(
+        radial, r"the mean of the waves over all $\omega$:" "\n" r"$\varphi_\lambda(d(0, x))$"
+    )
     figure.savefig(OUT / "waves.png", dpi=130, bbox_inches="tight")
 
 
@@ -143,8 +146,8 @@ def power(x: Tensor, frequency: Tensor) -> Tensor:
 def draw_spectra(time: float = 0.03) -> None:
     """Two windows, one of them in two positions, and their power spectra."""
     first = moved(window(4, 0.4), 0.0, (-0.5, -0.3))
-    second = moved(first, 2.6, (0.3, 0.5))
-    other = moved(window(44, 0.4), 0.0, (0.6, -0.35))
+    second = moved(first, 2.6, (0.3, 0.6))
+    other = moved(window(44, 0.4), 0.0, (0.6, -0.7))
     figure, (disk, spectrum) = plt.subplots(
         1, 2, figsize=(12, 4.7), gridspec_kw={"width_ratios": [1, 1.5]}
     )

@@ -39,8 +39,9 @@ class HyperbolicDGCNN(torch.nn.Module):
 
     With ``frame='local'`` the first edge convolution reads its windows in their own frames
     (:class:`~torch_geometric_hyperbolic.nn.HyperbolicEdgeConv`). What it returns no isometry of the
-    input points changes, so neither do the later layers' results nor the logits: rotations and
-    reflections of a cloud leave them alone.
+    input points changes, so neither do the later layers' results nor the logits. With ``ratios``
+    below 1 that holds for rotations and reflections only, as sampling starts from the point
+    farthest from the origin.
 
     The default configuration has 81,416 parameters (plus one for a learnable curvature). Points
     start at moderate radius; :meth:`radii` tells where they are.
