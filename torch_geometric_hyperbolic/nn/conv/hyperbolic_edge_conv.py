@@ -308,6 +308,9 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         manifold (Manifold): The space of the input and output points.
         engine (str, optional): The search, see :func:`torch_geometric_hyperbolic.nn.knn`.
             (default: :obj:`"auto"`)
+        frame (str, optional): :obj:`'local'` for the invariant form, see
+            :class:`HyperbolicEdgeConv`; distances are invariant, so the graph is too.
+            (default: :obj:`None`)
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing`.
 
@@ -336,10 +339,13 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         *,
         manifold: Manifold,
         engine: str = "auto",
+        frame: Optional[str] = None,
         **kwargs: Any,
     ) -> None:
         check_count(k, "k")
-        super().__init__(nn, aggr, manifold=manifold, flow="source_to_target", **kwargs)
+        super().__init__(
+            nn, aggr, manifold=manifold, frame=frame, flow="source_to_target", **kwargs
+        )
         self.k = k
         self.engine = engine
 

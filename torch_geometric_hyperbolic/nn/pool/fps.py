@@ -16,9 +16,9 @@ def fps(
     manifold's distance: each point is as far as can be from those before it.
 
     The first is the farthest from the origin, so the choice does not depend on the order of the
-    points (unless distances are equal), nor on chance. The first :math:`m` of a larger sample are
-    the sample of :math:`m` points. Rotations about the origin and reflections change nothing,
-    translations may change which point is first. Not differentiable. Their number shows only when it runs, so
+    points (unless distances are equal), nor on chance; rotations about the origin and reflections
+    do not change it, translations may. The first :math:`m` of a larger sample are the sample of
+    :math:`m` points. Not differentiable. Their number shows only when it runs, so
     ``torch.compile`` breaks its graph there.
 
     Args:
