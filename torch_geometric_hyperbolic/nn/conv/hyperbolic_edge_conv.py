@@ -1,4 +1,4 @@
-r"""Edge convolution on points of a curved space, over a given or a dynamic graph."""
+r"""Edge convolution on points of a curved space."""
 
 from collections.abc import Callable
 from typing import Any, Optional, Union
@@ -11,7 +11,6 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj, OptTensor, PairOptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
     check_edge_index,
     check_frame,
     check_manifold,
@@ -30,7 +29,6 @@ from torch_geometric_hyperbolic.nn.conv._window import (
     relative_vectors,
     window_terms,
 )
-from torch_geometric_hyperbolic.nn.pool.knn import neighbour_table
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
 
@@ -290,88 +288,3 @@ class HyperbolicEdgeConv(MessagePassing):
     def __repr__(self) -> str:
         frame = f", frame={self.frame!r}" if self.frame else ""
         return f"{self.__class__.__name__}(nn={self.nn}, manifold={self.manifold}{frame})"
-
-
-class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
-    r"""The :class:`HyperbolicEdgeConv` over the graph of the ``k`` nearest neighbours by the
-    manifold's distance, rebuilt at every call from the points themselves.
-
-    Drop-in for :class:`torch_geometric.nn.DynamicEdgeConv`; as there, a point is its own first
-    neighbour. Cost of the graph: see :func:`torch_geometric_hyperbolic.nn.knn`.
-
-    Args:
-        nn (torch.nn.Module): A neural network :math:`h_{\mathbf{\Theta}}` from tangent vectors
-            :obj:`[-1, 2 * in_channels]` to :obj:`[-1, out_channels]`.
-        k (int): Number of nearest neighbours.
-        aggr (str or Aggregation, optional): See :class:`HyperbolicEdgeConv`.
-            (default: :obj:`"max"`)
-        manifold (Manifold): The space of the input and output points.
-        engine (str, optional): The search, see :func:`torch_geometric_hyperbolic.nn.knn`.
-            (default: :obj:`"auto"`)
-        frame (str, optional): :obj:`'local'` for the invariant form, see
-            :class:`HyperbolicEdgeConv`; distances are invariant, so the graph is too.
-            (default: :obj:`None`)
-        **kwargs (optional): Additional arguments of
-            :class:`torch_geometric.nn.conv.MessagePassing`.
-
-    Shapes:
-        - **input:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{in})` or a pair of such if
-          bipartite, sorted batch vector :math:`(|\mathcal{V}|)` or a pair *(optional)*
-        - **output:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{out})` or
-          :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
-
-    Raises:
-        ValueError: if ``k`` is less than one or more than the number of points of a cloud.
-
-    Example:
-        >>> from torch_geometric_hyperbolic.manifolds import Lorentz
-        >>> hyperboloid = Lorentz()
-        >>> conv = DynamicHyperbolicEdgeConv(torch.nn.Linear(6, 16), k=4, manifold=hyperboloid)
-        >>> conv(hyperboloid.random(10, 3)).shape
-        torch.Size([10, 17])
-    """
-
-    def __init__(
-        self,
-        nn: Callable[[Tensor], Tensor],
-        k: int,
-        aggr: Any = "max",
-        *,
-        manifold: Manifold,
-        engine: str = "auto",
-        frame: Optional[str] = None,
-        **kwargs: Any,
-    ) -> None:
-        check_count(k, "k")
-        super().__init__(
-            nn, aggr, manifold=manifold, frame=frame, flow="source_to_target", **kwargs
-        )
-        self.k = k
-        self.engine = engine
-
-    def forward(
-        self,
-        x: Union[Tensor, PairTensor],
-        batch: Union[OptTensor, Optional[PairTensor]] = None,
-    ) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
-        pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
-        table = neighbour_table(
-            source, target, self.k, pair[0], pair[1], self.manifold, loop=True, engine=self.engine
-        )
-        split = split_first_linear(self.nn)
-        self._check(source, target, split)
-        col = table.flatten()
-        rowptr = torch.arange(target.size(0) + 1, device=col.device) * self.k
-        if split is not None and self._may_fuse(source):
-            return self._convolve_grouped(source, target, rowptr, col.int(), split)
-        centre = torch.arange(target.size(0), device=col.device).repeat_interleave(self.k)
-        return self._convolve(source, target, torch.stack([col, centre]), split, rowptr)
-
-    def __repr__(self) -> str:
-        frame = f", frame={self.frame!r}" if self.frame else ""
-        return (
-            f"{self.__class__.__name__}(nn={self.nn}, k={self.k}, manifold={self.manifold}{frame})"
-        )
