@@ -4,7 +4,9 @@ Shapes and dtypes are always checked, they cost nothing. Values are looked at on
 :func:`set_validation`, because on a GPU that waits for the device, and never while compiling.
 """
 
+import math
 import os
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -40,6 +42,14 @@ def check_count(value: int, name: str) -> None:
         raise TypeError(f"'{name}' must be an int (got {value!r})")
     if value < 1:
         raise ValueError(f"'{name}' must be at least 1 (got {value})")
+
+
+def check_positive(value: object, name: str) -> None:
+    """Raise unless ``value`` is a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"'{name}' must be a float (got {value!r})")
+    if not (float(value) > 0 and math.isfinite(value)):
+        raise ValueError(f"'{name}' must be positive and finite (got {value})")
 
 
 def check_frame(frame: object) -> None:

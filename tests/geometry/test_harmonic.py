@@ -86,7 +86,7 @@ def test_spherical_functions_are_hypergeometric(n):
 @pytest.mark.parametrize("c", [0.04, 1.0])
 def test_spherical_functions_are_accurate_over_the_stated_range(n, c):
     for frequency in (2.0, 10.0):
-        d = 80.0 / frequency
+        d = 160.0 / frequency
         scale = jacobi_function(c**0.5 * d, 0.0, n)
         expected = jacobi_function(c**0.5 * d, frequency / c**0.5, n)
         out = spherical_function(wide(d), frequency, n=n, c=c).item()
@@ -363,13 +363,22 @@ def test_distances_and_parameters_broadcast(function):
         assert function(d[:0], 0.5, n=n, c=1.0).shape == (0,)
 
 
-@pytest.mark.parametrize("n", [0, -1, 33])
-def test_dimensions_beyond_the_range_are_named(n):
-    with pytest.raises(ValueError, match=rf"^'n' must be from 1 to 32 \(got {n}\)$"):
-        log_heat_kernel(wide(1.0), 1.0, n=n, c=1.0)
-    if n < 1:
+@pytest.mark.parametrize("function", [spherical_function, heat_kernel, log_heat_kernel])
+def test_dimensions_beyond_the_range_are_named(function):
+    for n in (0, -1):
         with pytest.raises(ValueError, match=rf"^'n' must be at least 1 \(got {n}\)$"):
-            spherical_function(wide(1.0), 1.0, n=n, c=1.0)
+            function(wide(1.0), 1.0, n=n, c=1.0)
+    for n in (2.5, True, "3"):
+        with pytest.raises(TypeError, match=rf"^'n' must be an int \(got {n!r}\)$"):
+            function(wide(1.0), 1.0, n=n, c=1.0)
+
+
+def test_what_the_heat_kernel_cannot_do_is_named():
+    with pytest.raises(ValueError, match=r"^'n' must be at most 32 \(got 33\)$"):
+        log_heat_kernel(wide(1.0), 1.0, n=33, c=1.0)
+    for time in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="^'time' must be positive"):
+            heat_kernel(wide(1.0), time, n=3, c=1.0)
 
 
 def test_nodes_are_those_of_gauss():

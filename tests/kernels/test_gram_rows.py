@@ -45,3 +45,12 @@ def test_second_derivatives_are_refused():
     out = gram_rows(v.requires_grad_(), rowptr)
     with pytest.raises(RuntimeError, match="gram_rows is once differentiable"):
         torch.autograd.grad(out.sum(), v, create_graph=True)
+
+
+def test_long_vectors_of_float32_do_not_overflow(fused):  # noqa: F811
+    v, rowptr = windows(3)
+    long = (1e10 * v).float().requires_grad_()
+    out = gram_rows(long, rowptr)
+    assert out.dtype == torch.float64
+    (grad,) = torch.autograd.grad(out.abs().sqrt().sum(), long)
+    assert out.isfinite().all() and grad.isfinite().all()

@@ -142,6 +142,23 @@ def test_symmetric_windows_give_one_set_of_coordinates(fused, name):
         assert distance.amin(1).max() < 1e-9
 
 
+def bent_sheet(bend: float) -> tuple[Tensor, Tensor]:
+    """Windows of a gently bent sheet, as surfaces of point clouds are."""
+    flat = torch.rand(200, 8, 2, dtype=torch.float64) - 0.5
+    height = bend * flat.square().sum(-1, keepdim=True)
+    return torch.cat([flat, height], dim=-1), offsets([8] * 200)
+
+
+@pytest.mark.parametrize("bend", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
+def test_nearly_flat_windows_depend_neither_on_order_nor_on_direction(fused, bend):
+    v, rowptr = bent_sheet(bend)
+    z = local_coordinates(v.flatten(0, 1), rowptr).view_as(v)
+    turned = local_coordinates(v.flatten(0, 1) @ turn(3), rowptr).view_as(v)
+    torch.testing.assert_close(turned, z, atol=1e-9, rtol=0.0)
+    back = local_coordinates(v.flip(1).flatten(0, 1), rowptr).view_as(v).flip(1)
+    torch.testing.assert_close(back, z, atol=1e-9, rtol=0.0)
+
+
 def test_rounding_does_not_choose_between_equals(fused):
     """A labelled window: mirror images keep their roles under translations' rounding."""
     v, rowptr = one([[1, 1, 0], [1, -1, 0], [0, 0, 1]])

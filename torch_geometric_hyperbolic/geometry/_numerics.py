@@ -40,8 +40,9 @@ MAX_EXPONENT = 40.0
 FLAT = 2.0**-36
 
 #: Two vectors of a window compete for the next axis as equals where their scores differ by less
-#: than this share of the longest vector's square: rounding shall not choose between them.
-TIE = 2.0**-16
+#: than this share of the longest residual times the longest vector, which is how rounding of the
+#: vectors enters a residual's square: rounding shall not choose between them.
+TIE = {torch.float32: 2.0**-16, torch.float64: 2.0**-30}
 
 #: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is
 #: 2e-2 * q^6 < eps, and the derivative of the closed form above loses only eps / q.

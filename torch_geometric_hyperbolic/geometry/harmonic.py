@@ -53,7 +53,7 @@ from torch_geometric_hyperbolic.geometry._numerics import full_precision
 from torch_geometric_hyperbolic.typing import Curvature
 
 #: Nodes of the quadrature over [-1, 1]; the integrand is even, so half of them are evaluated.
-NODES = 64
+NODES = 128
 
 #: Largest dimension in which the heat kernel was compared with references.
 MAX_DIMENSION = 32
@@ -80,6 +80,13 @@ def _gegenbauer(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _rule(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return _gegenbauer(n)
+
+
+def _check_dimension(n: int) -> None:
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"'n' must be an int (got {n!r})")
+    if n < 1:
+        raise ValueError(f"'n' must be at least 1 (got {n})")
 
 
 def _profile(d: Tensor, phase: Tensor, n: int, c: Curvature) -> Tensor:
@@ -111,10 +118,10 @@ def spherical_function(
 
     with the nodes :math:`u_q` and weights :math:`w_q` of Gauss's rule for the weight
     :math:`(1 - u^2)^{(n-3)/2}`. For :math:`n = 1` it is :math:`\cos \lambda d`, for :math:`n = 3`
-    :math:`\sin(\lambda d) / (\lambda d \operatorname{sinhc} r)`; in other dimensions it costs 32
+    :math:`\sin(\lambda d) / (\lambda d \operatorname{sinhc} r)`; in other dimensions it costs 64
     nodes per value, and its error is at most :math:`10^{-12} \varphi_0(d)` for
-    :math:`\lambda d \le 80`. Beyond 100 it is still at most :math:`\varphi_0(d)`, but no longer the
-    spherical function. Smooth everywhere, :math:`d = 0` included.
+    :math:`\lambda d \le 160`. Beyond 200 it is still at most :math:`\varphi_0(d)`, but no longer
+    the spherical function. Smooth everywhere, :math:`d = 0` included.
 
     Args:
         distance (torch.Tensor): geodesic distances, any shape.
@@ -134,8 +141,7 @@ def spherical_function(
         >>> spherical_function(torch.tensor([0.0, 1.0, 2.0]), 2.0, n=2, c=1.0)
         tensor([ 1.0000,  0.2172, -0.2960])
     """
-    if n < 1:
-        raise ValueError(f"'n' must be at least 1 (got {n})")
+    _check_dimension(n)
     d = distance.double()
     scale = -(n - 1) / 2 * num.log_sinhc(c * d * d)
     return (scale.exp() * _profile(d, frequency * d, n, c)).to(distance.dtype)
@@ -189,8 +195,11 @@ def log_heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvat
         >>> log_heat_kernel(torch.tensor([0.0, 20.0]), 0.5, n=3, c=1.0)
         tensor([  -3.2568, -219.5679])
     """
-    if not 1 <= n <= MAX_DIMENSION:
-        raise ValueError(f"'n' must be from 1 to {MAX_DIMENSION} (got {n})")
+    _check_dimension(n)
+    if n > MAX_DIMENSION:
+        raise ValueError(f"'n' must be at most {MAX_DIMENSION} (got {n})")
+    if not isinstance(time, Tensor) and not time > 0:
+        raise ValueError(f"'time' must be positive (got {time})")
     d = distance.double()
     t = torch.as_tensor(time, dtype=torch.float64, device=d.device)
     gaussian = -n / 2 * (4 * math.pi * t).log() - d * d / (4 * t)
@@ -224,7 +233,8 @@ def heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvature)
         Densities per unit of volume, in the dtype of ``distance``.
 
     Raises:
-        ValueError: if ``n`` is less than one or more than 32.
+        ValueError: if ``n`` is less than one or more than 32, or ``time`` is not positive (a
+            tensor is not looked at).
 
     Example:
         >>> import torch

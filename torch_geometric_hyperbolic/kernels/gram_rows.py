@@ -26,13 +26,13 @@ def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
         rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
 
     Returns:
-        Three numbers per vector, ``[E, 3]``, in the dtype of ``v``. Once differentiable where
-        fused.
+        Three numbers per vector, ``[E, 3]``, float64: fourth powers of lengths leave the range of
+        float32 early. Once differentiable where fused.
 
     Example:
         >>> gram_rows(torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.tensor([0, 2]))
         tensor([[ 4.,  3., 10.],
-                [ 2.,  2.,  4.]])
+                [ 2.,  2.,  4.]], dtype=torch.float64)
     """
     if fused_engine(v) == "numba":
         return _gram_rows(v, rowptr)
@@ -44,19 +44,19 @@ def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
     outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])
     sums = [dot(wide, total[i]), torch.einsum("en,enm,em->e", wide, outer[i], wide)[:, None]]
     means = torch.cat(sums, dim=-1) / count[i, None]
-    return torch.cat([dot(wide, wide), means], dim=-1).to(v.dtype)
+    return torch.cat([dot(wide, wide), means], dim=-1)
 
 
 @torch.library.custom_op("tgh::gram_rows", mutates_args=(), device_types="cpu")
 def _gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
-    out = v.new_empty(len(v), 3)
+    out = v.new_empty(len(v), 3, dtype=torch.float64)
     parallel(windows.rows, len(rowptr) - 1, v, rowptr, out)
     return out
 
 
 @_gram_rows.register_fake
 def _(v, rowptr):  # type: ignore[no-untyped-def]
-    return v.new_empty(v.size(0), 3)
+    return v.new_empty(v.size(0), 3, dtype=torch.float64)
 
 
 @torch.library.custom_op("tgh::gram_rows_backward", mutates_args=(), device_types="cpu")

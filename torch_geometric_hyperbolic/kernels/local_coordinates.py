@@ -21,9 +21,9 @@ def local_coordinates(v: Tensor, rowptr: Tensor) -> Tensor:
     their mean. What is chosen depends on inner products only, so the frame turns (and reflects)
     with the vectors and the coordinates stay as they are: together they are the pivoted Cholesky
     factor of the window's Gram matrix. Two fallbacks. Where no residual is longer than 4e-6 of the
-    longest vector there is no further axis, and the coordinates that would belong to it are 0. Of
-    scores that are equal to 2e-5 of its square the first wins, which gives the same set of
-    coordinates where the window is symmetric.
+    longest vector there is no further axis, and the coordinates that would belong to it are 0.
+    Where scores are equal up to rounding the first vector wins: if the window is symmetric, the
+    coordinates are the same set whoever wins; if it is not, they depend on the vectors' order.
 
     Computed in float64: :math:`O(k n \min(k, n))` per window of ``k`` vectors and :math:`O(E n)`
     memory on the CPU; without an engine Gram-Schmidt itself, :math:`O(E n^2)` memory.
@@ -59,7 +59,8 @@ def gram_schmidt(v: Tensor, rowptr: Tensor) -> Tensor:
         squared = dot(residual, residual).squeeze(-1).detach()
         score = squared + dot(residual, mean[i]).squeeze(-1).detach()
         score = torch.where(squared > FLAT * longest[i], score, -torch.inf)
-        pivot, found = _first_of_largest(score, i, TIE * longest)
+        now = torch.zeros_like(longest).scatter_reduce(0, i, squared, "amax")
+        pivot, found = _first_of_largest(score, i, TIE[v.dtype] * (now * longest).sqrt())
         leader = torch.cat([residual, residual[:0].new_zeros(1, v.size(1))])[pivot]
         axis = leader / torch.where(found, safe_sqrt(dot(leader, leader)), 1.0)
         along = dot(residual, axis[i])
@@ -83,7 +84,7 @@ def _first_of_largest(score: Tensor, index: Tensor, tie: Tensor) -> tuple[Tensor
 @torch.library.custom_op("tgh::local_coordinates", mutates_args=(), device_types="cpu")
 def _local_coordinates(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     outputs = _outputs(v, rowptr)
-    parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, *outputs)
+    parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, TIE[v.dtype], *outputs)
     return outputs
 
 

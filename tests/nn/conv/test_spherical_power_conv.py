@@ -296,3 +296,10 @@ def test_indices_out_of_range_are_named(validation):
     x, _ = random_case(PoincareBall())
     with pytest.raises(ValueError, match="^'edge_index' must hold target"):
         make_conv(PoincareBall())(x, torch.tensor([[0], [8]]))
+
+
+def test_edge_masks_are_refused():
+    conv = SphericalPowerConv(3, 4, manifold=PoincareBall())
+    conv.explain = True
+    with pytest.raises(NotImplementedError, match="takes no edge mask"):
+        conv(torch.zeros(3, 3), torch.tensor([[0, 1], [1, 2]]))

@@ -312,7 +312,8 @@ def test_repr_and_wrong_arguments():
         ({"num_radial": 0}, ValueError, r"'num_radial' must be at least 1 \(got 0\)"),
         ({"max_order": -1}, ValueError, r"'max_order' must be at least 0 \(got -1\)"),
         ({"in_order": 1.5}, TypeError, r"'in_order' must be an int \(got 1.5\)"),
-        ({"radius": 0.0}, ValueError, r"'radius' must be positive \(got 0.0\)"),
+        ({"radius": 0.0}, ValueError, r"'radius' must be positive and finite \(got 0.0\)"),
+        ({"radius": "1"}, TypeError, r"'radius' must be a float \(got '1'\)"),
         ({"dim": 4}, ValueError, r"'dim' must be 2 or 3 \(got 4\)"),
     ]
     for change, error, message in bad:

@@ -368,3 +368,12 @@ def test_in_a_local_frame_rotations_and_reflections_change_nothing(ratios):
 def test_a_frame_needs_dynamic_neighbours():
     with pytest.raises(ValueError, match="'dynamic' must be True with frame='local'"):
         HyperbolicDGCNN(manifold=PoincareBall(), frame="local", dynamic=False)
+
+
+@pytest.mark.parametrize("name", ["in_channels", "out_channels", "emb_channels", "k"])
+def test_sizes_that_cannot_be_are_named(name):
+    for value, error in ((0, ValueError), (True, TypeError), ("3", TypeError), (3.0, TypeError)):
+        with pytest.raises(error, match=f"^'{name}' must be"):
+            HyperbolicDGCNN(manifold=PoincareBall(), **{name: value})
+    with pytest.raises(ValueError, match="^'hidden_channels' must be at least 1 \\(got 0\\)"):
+        HyperbolicDGCNN(manifold=PoincareBall(), hidden_channels=(8, 0))

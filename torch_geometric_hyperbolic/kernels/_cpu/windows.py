@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from torch_geometric_hyperbolic.geometry._numerics import FLAT, TIE
+from torch_geometric_hyperbolic.geometry._numerics import FLAT
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
 
@@ -50,7 +50,7 @@ def row_gradients(start, stop, v, rowptr, grad, grad_v):
 
 
 @compiled
-def coordinates(start, stop, v, rowptr, z, pivot):
+def coordinates(start, stop, v, rowptr, tie, z, pivot):
     """The pivoted Cholesky factor of the Gram matrix of every window, and its pivots."""
     rank = z.shape[1]
     longest = _longest(start, stop, rowptr)
@@ -63,7 +63,7 @@ def coordinates(start, stop, v, rowptr, z, pivot):
         pivot[i] = -1
         found = 0
         while found < min(rank, size):
-            p = _leader(rest, to_mean, size, widest)
+            p = _leader(rest, to_mean, size, widest, tie)
             if p < 0:
                 break
             pivot[i, found] = p
@@ -108,14 +108,16 @@ def _scores(window, size, squared, to_mean):
 
 
 @compiled
-def _leader(rest, to_mean, size, widest):
+def _leader(rest, to_mean, size, widest, tie):
     """The first of those vectors whose scores equal the largest; -1 if none is long enough."""
-    best = -np.inf
+    best, longest = -np.inf, 0.0
     for a in range(size):
         if rest[a] > FLAT * widest:
             best = max(best, rest[a] + to_mean[a])
+            longest = max(longest, rest[a])
+    least = best - tie * np.sqrt(longest * widest)
     for a in range(size):
-        if rest[a] > FLAT * widest and rest[a] + to_mean[a] >= best - TIE * widest:
+        if rest[a] > FLAT * widest and rest[a] + to_mean[a] >= least:
             return a
     return -1
 

@@ -44,7 +44,7 @@ def invariants(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     unit = torch.where(of_windows > 0, of_windows, 1.0)[_numbers(v, rowptr), :1]
     length, mean, square = rows.split(1, dim=-1)
     of_edges = [safe_sqrt(length), mean / unit, safe_sqrt(square) / unit]
-    return of_windows, torch.cat(of_edges, dim=-1)
+    return of_windows.to(v.dtype), torch.cat(of_edges, dim=-1).to(v.dtype)
 
 
 def window_mean(v: Tensor, rowptr: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 r"""Smoothing of signals by the heat kernel of a curved space."""
 
 import math
-from numbers import Real
 from typing import Any, Union
 
 import torch
@@ -14,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
     check_edge_index,
     check_manifold,
     check_points,
+    check_positive,
 )
 from torch_geometric_hyperbolic.geometry import harmonic
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -84,11 +84,7 @@ class HeatKernelConv(MessagePassing):
             raise ValueError(
                 f"'in_channels' must be at most {harmonic.MAX_DIMENSION} (got {in_channels})"
             )
-        number: object = time
-        if isinstance(number, bool) or not isinstance(number, Real):
-            raise TypeError(f"'time' must be a float (got {time!r})")
-        if not (time > 0 and math.isfinite(time)):
-            raise ValueError(f"'time' must be positive and finite (got {time})")
+        check_positive(time, "time")
         super().__init__(aggr="sum", **kwargs)
         self.in_channels = in_channels
         self.manifold = manifold

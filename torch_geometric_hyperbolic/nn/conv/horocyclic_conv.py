@@ -99,7 +99,7 @@ class HorocyclicConv(MessagePassing):
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
-        source, target = x
+        source, target = x[0], x[1]
         check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_points(target, "x", like=source)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])

@@ -70,9 +70,9 @@ class HyperbolicEdgeConv(MessagePassing):
 
     where :math:`\mathbf{Q}_i` comes from the window by Gram-Schmidt, the longest and most central
     vectors first. If the window spans fewer dimensions than there are, the coordinates beyond are
-    0; where vectors are equally long and central, the first of them leads, which makes no
-    difference if the window is symmetric (`"LLoCa" <https://arxiv.org/abs/2505.20280>`_ has such
-    frames for Minkowski space). Cost :math:`O(E F \min(k, F) + E F F')` and
+    0; where vectors are equally long and central, the first of them leads, which makes a
+    difference only if the window is not symmetric (`"LLoCa" <https://arxiv.org/abs/2505.20280>`_
+    has such frames for Minkowski space). Cost :math:`O(E F \min(k, F) + E F F')` and
     :math:`O(E (F + F'))` memory.
 
     If ``nn`` is, or is a :class:`torch.nn.Sequential` that begins with, a linear layer

@@ -48,10 +48,11 @@ class SphericalPowerConv(MessagePassing):
     :class:`~torch_geometric_hyperbolic.manifolds.Euclidean` the waves are those of the ordinary
     Fourier transform.
 
-    All pairs of a window meet: :math:`O(M \sum_i k_i^2)` with :math:`M` frequencies, in memory too,
-    and 32 times that unless :math:`n` is 1 or 3. Repeated edges are repeated neighbours; a node
-    without edges is its pivot alone, of power :math:`u_m^2`. For dimensions other than 1 and 3 the
-    values are those of the formula while :math:`\lambda d \le 80`.
+    All pairs of a window meet: :math:`O(M \sum_i k_i^2)` with :math:`M` frequencies, in memory too
+    (about 1.3 kB per pair for 16), and 64 times that unless :math:`n` is 1 or 3. Repeated edges are
+    repeated neighbours; a node without edges is its pivot alone, of power :math:`u_m^2`. For
+    dimensions other than 1 and 3 the values are those of the formula while
+    :math:`\lambda d \le 160`.
 
     Args:
         in_channels (int): Dimension :math:`n` of the input space.
@@ -129,7 +130,7 @@ class SphericalPowerConv(MessagePassing):
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
-        source, target = x
+        source, target = x[0], x[1]
         check_points(source, "x", dim=2, width=self.manifold.ambient_dim(self.in_channels))
         check_points(target, "x", dim=2, like=source)
         check_weight(source, "x", self.lin.weight)
@@ -140,6 +141,9 @@ class SphericalPowerConv(MessagePassing):
 
     def message(self, x_j: Tensor) -> Tensor:
         return x_j
+
+    def explain_message(self, inputs: Tensor, dim_size: int) -> Tensor:
+        raise NotImplementedError("SphericalPowerConv weighs pairs of edges: it takes no edge mask")
 
     def aggregate(self, inputs: Tensor, index: Tensor, x_i: Tensor, dim_size: int) -> Tensor:
         """The power of every window at every frequency, ``[N, num_frequencies]``, float64."""

@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
     check_edge_index,
     check_manifold,
     check_points,
+    check_positive,
     check_weight,
 )
 from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt
@@ -128,8 +129,7 @@ class SteerableConv(MessagePassing):
                 raise TypeError(f"'{name}' must be an int (got {value!r})")
             if value < 0:
                 raise ValueError(f"'{name}' must be at least 0 (got {value})")
-        if not radius > 0:
-            raise ValueError(f"'radius' must be positive (got {radius})")
+        check_positive(radius, "radius")
         if dim not in (2, 3):
             raise ValueError(f"'dim' must be 2 or 3 (got {dim!r})")
         if dim == 3 and not WITH_E3NN:
@@ -165,7 +165,7 @@ class SteerableConv(MessagePassing):
     def forward(self, f: Tensor, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
-        source, target = x
+        source, target = x[0], x[1]
         check_points(source, "x", dim=2, width=self.manifold.ambient_dim(self.dim))
         check_points(target, "x", dim=2, like=source)
         check_points(f, "f", dim=3, width=sum(har.widths(self.in_order, self.dim)))
@@ -255,6 +255,6 @@ def order_norms(f: Tensor, *, dim: int) -> Tensor:
     size = f.size(-1)
     max_order = (size - 1) // 2 if dim == 2 else math.isqrt(size) - 1
     widths = har.widths(max_order, dim)
-    if sum(widths) != size:
+    if size == 0 or sum(widths) != size:
         raise ValueError(f"'f' must hold all components of orders 0 to L (got {size})")
     return torch.cat([safe_sqrt(dot(part, part)) for part in f.split(widths, dim=-1)], dim=-1)

@@ -102,7 +102,14 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_manifold(manifold)
-        check_count(k, "k")
+        for name, value in (
+            ("in_channels", in_channels),
+            ("out_channels", out_channels),
+            ("emb_channels", emb_channels),
+            ("k", k),
+            *(("hidden_channels", channels) for channels in hidden_channels),
+        ):
+            check_count(value, name)
         check_frame(frame)
         if frame is not None and not dynamic:
             raise ValueError(f"'dynamic' must be True with frame={frame!r} (got {dynamic})")
