@@ -49,14 +49,14 @@ def disturbed(task: Task, config: dict[str, Any]) -> Task:
     return replace(task, view=lambda x: view.augmented(x, generator))
 
 
-def measure(path: Path, data: str) -> dict[str, Any]:
-    """Scores of one checkpoint under all disturbances."""
+def measure(path: Path, data: str, names: Sequence[str]) -> dict[str, Any]:
+    """Scores of one checkpoint under the disturbances of these names."""
     model, state = load_model(BENCHMARK, path, "last")
     config = state["config"] | STILL
     test = load_clouds(config, data, train=False)
     scores = {}
-    for name, change in tqdm(DISTURBANCES.items(), path.parent.name, file=sys.stderr):
-        given = config | change
+    for name in tqdm(names, path.parent.name, file=sys.stderr):
+        given = config | DISTURBANCES[name]
         if given["num_points"] < model.min_points or given["num_points"] > config["num_points"]:
             continue
         task = disturbed(BENCHMARK.make_task(given), given)
@@ -65,11 +65,11 @@ def measure(path: Path, data: str) -> dict[str, Any]:
     return {"config": state["config"], "epoch": state["epoch"], "scores": scores}
 
 
-def table_cells(runs: dict[str, dict[str, Any]]) -> list[list[str]]:
+def table_cells(runs: dict[str, dict[str, Any]], names: Sequence[str]) -> list[list[str]]:
     """Overall accuracies in percent, a row for each run."""
-    rows = [["run", *DISTURBANCES]]
+    rows = [["run", *names]]
     for name, run in runs.items():
-        found = (run["scores"].get(disturbance) for disturbance in DISTURBANCES)
+        found = (run["scores"].get(disturbance) for disturbance in names)
         rows.append([name, *(f"{100 * score['oa']:.1f}" if score else "-" for score in found)])
     return rows
 
@@ -77,8 +77,9 @@ def table_cells(runs: dict[str, dict[str, Any]]) -> list[list[str]]:
 def command(args: argparse.Namespace) -> None:
     """Measures all checkpoints."""
     torch.set_num_threads(args.threads or torch.get_num_threads())
-    runs = {path.parent.name: measure(path, args.data) for path in args.checkpoints}
-    cells = table_cells(runs)
+    names = args.disturbances
+    runs = {path.parent.name: measure(path, args.data, names) for path in args.checkpoints}
+    cells = table_cells(runs, names)
     write_json(args.out, runs)
     if args.table is not None:
         write_text(args.table, csv_table(cells))
@@ -94,6 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="as in modelnet40.py")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table as CSV")
+    parser.add_argument(
+        "--disturbances",
+        nargs="+",
+        choices=DISTURBANCES,
+        default=list(DISTURBANCES),
+        metavar="NAME",
+        help="which of them (default: all)",
+    )
     parser.add_argument("--threads", type=integer(1), metavar="N", help="CPU threads")
     parser.set_defaults(handler=command, command="")
     return run_command(parser.prog, parser.parse_args(argv))

@@ -49,3 +49,9 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     trained = json.loads((tmp_path / "results" / "poincare.json").read_text())
     assert record["poincare"]["scores"]["as in training"]["oa"] == trained["test"]["last"]["oa"]
     assert set(record["poincare"]["scores"]) == set(record["euclidean"]["scores"])
+
+    argv = [*checkpoints[:1], "--data", "primitives", "--out", str(out)]
+    assert robustness.main([*argv, "--disturbances", "turned at random", "jitter 0.01"]) == 0
+    few = json.loads(out.read_text())["poincare"]["scores"]
+    assert few == {name: record["poincare"]["scores"][name] for name in few}
+    assert list(few) == ["turned at random", "jitter 0.01"]
