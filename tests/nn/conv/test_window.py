@@ -207,6 +207,19 @@ def image_with(frame: str) -> HConv2d:
     return HConv2d(3, 8, 3, manifold=PoincareBall(), frame=frame)
 
 
+class OldFramedEdgeConv(HyperbolicEdgeConv):
+    """Hands on what the hook took before there were frames."""
+
+    def message(self, p_i, p_j, s_i, s_j, absolute_i, relative_i, relative_j) -> Tensor:
+        return super().message(p_i, p_j, s_i, s_j, absolute_i, relative_i, relative_j)
+
+
+def test_a_hook_that_drops_the_windows_is_told():
+    conv = OldFramedEdgeConv(Linear(6, 8), manifold=PoincareBall(), frame="local")
+    with pytest.raises(ValueError, match="'index' must reach 'message'"):
+        conv(torch.zeros(4, 3), edges(4, 4, 6))
+
+
 def test_three_dimensional_input_is_refused():
     with pytest.raises(ValueError, match="'x' must have 2 dimensions"):
         layer("deep", PoincareBall())(torch.zeros(2, 4, 3).double(), edges(4, 4, 6))

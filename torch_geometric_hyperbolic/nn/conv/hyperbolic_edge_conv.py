@@ -252,8 +252,8 @@ class HyperbolicEdgeConv(MessagePassing):
         absolute_i: Tensor,
         relative_i: OptTensor,
         relative_j: OptTensor,
-        index: Tensor,
-        dim_size: Optional[int],
+        index: OptTensor = None,
+        dim_size: Optional[int] = None,
     ) -> Tensor:
         on_nodes = relative_i is not None
         if relative_i is None or relative_j is None:
@@ -264,6 +264,8 @@ class HyperbolicEdgeConv(MessagePassing):
         relative = relative.to(absolute_i.dtype)
         describe = self._description()
         if describe is not None:
+            if index is None:
+                raise ValueError("'index' must reach 'message', with 'dim_size' (got None)")
             absolute_i, relative = describe_edges(describe, relative, index, dim_size or 0)
         split = split_first_linear(self.nn)
         if split is None or not on_nodes:
