@@ -252,7 +252,7 @@ class HyperbolicEdgeConv(MessagePassing):
         absolute_i: Tensor,
         relative_i: OptTensor,
         relative_j: OptTensor,
-        index: OptTensor = None,
+        index: Tensor = None,  # type: ignore[assignment]  # annotated alike in all hooks, for PyG
         dim_size: Optional[int] = None,
     ) -> Tensor:
         on_nodes = relative_i is not None
