@@ -16,6 +16,7 @@ from torch_geometric_hyperbolic.kernels import (
     edge_coefficients,
     edge_values,
     gram_rows,
+    group_edges,
     local_coordinates,
     to_ball,
 )
@@ -64,10 +65,8 @@ def describe_edges(
     describe: Description, v: Tensor, index: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
     """Both descriptions for each edge, ``[E, D]`` and ``[E, D']``; edges in any order."""
-    order = index.argsort(stable=True)
-    count = torch.zeros(size, dtype=torch.long, device=index.device)
-    count = count.index_add_(0, index, torch.ones_like(index, dtype=torch.long))
-    rowptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    number = torch.arange(v.size(0), device=v.device)
+    rowptr, order = group_edges(number, index, v.size(0), size)
     of_windows, of_edges = describe(v[order], rowptr)
     return of_windows[index], of_edges[order.argsort()]
 
