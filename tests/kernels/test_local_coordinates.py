@@ -211,7 +211,7 @@ def test_the_number_of_threads_does_not_matter():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_is_a_proper_operator(dtype):
     v, rowptr = windows(3)
-    opcheck(_local_coordinates, (v.to(dtype).requires_grad_(), rowptr))
+    opcheck(_local_coordinates, (v.to(dtype).requires_grad_(), rowptr, 3))
 
 
 @compiled

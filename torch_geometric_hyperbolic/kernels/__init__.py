@@ -10,6 +10,7 @@ from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.gram_rows import gram_rows
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
+from torch_geometric_hyperbolic.kernels.linear_max import linear_max
 from torch_geometric_hyperbolic.kernels.local_coordinates import local_coordinates
 from torch_geometric_hyperbolic.kernels.move import move
 from torch_geometric_hyperbolic.kernels.radial import chart, exp0, log0
@@ -29,6 +30,7 @@ __all__ = [
     "gram_rows",
     "group_edges",
     "knn_table",
+    "linear_max",
     "local_coordinates",
     "log0",
     "move",

@@ -13,7 +13,7 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 
 
-def local_coordinates(v: Tensor, rowptr: Tensor) -> Tensor:
+def local_coordinates(v: Tensor, rowptr: Tensor, rank: int | None = None) -> Tensor:
     r"""Coordinates of each window's vectors in the window's own orthonormal frame.
 
     Gram-Schmidt over the vectors of the window: the next axis is the direction of the residual
@@ -31,21 +31,24 @@ def local_coordinates(v: Tensor, rowptr: Tensor) -> Tensor:
     Args:
         v (torch.Tensor): vectors grouped by window, ``[E, n]``, float32 or float64.
         rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
+        rank (int, optional): axes of each frame; the size of the largest window is enough.
+            (default: ``n``)
 
     Returns:
-        Coordinates ``[E, n]``, in the dtype of ``v``. Once differentiable where fused.
+        Coordinates ``[E, rank]``, in the dtype of ``v``. Once differentiable where fused.
 
     Example:
         >>> local_coordinates(torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.tensor([0, 2]))
         tensor([[2., 0.],
                 [1., 1.]])
     """
+    rank = v.size(1) if rank is None else rank
     if fused_engine(v) == "numba":
-        return _local_coordinates(v, rowptr)[0]
-    return gram_schmidt(v, rowptr).to(v.dtype)
+        return _local_coordinates(v, rowptr, rank)[0]
+    return gram_schmidt(v, rowptr, rank).to(v.dtype)
 
 
-def gram_schmidt(v: Tensor, rowptr: Tensor) -> Tensor:
+def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int) -> Tensor:
     """:func:`local_coordinates` in plain PyTorch and float64."""
     count = rowptr.diff()
     i = torch.arange(len(count), device=v.device).repeat_interleave(count)
@@ -54,8 +57,8 @@ def gram_schmidt(v: Tensor, rowptr: Tensor) -> Tensor:
     mean = mean / torch.where(count > 0, count, 1)[:, None]
     squared = dot(residual, residual).squeeze(-1).detach()
     longest = squared.new_zeros(len(count)).scatter_reduce(0, i, squared, "amax")
-    columns = []
-    for _ in range(v.size(1)):
+    columns = [residual[:, :0]]
+    for _ in range(rank):
         squared = dot(residual, residual).squeeze(-1).detach()
         score = squared + dot(residual, mean[i]).squeeze(-1).detach()
         score = torch.where(squared > FLAT * longest[i], score, -torch.inf)
@@ -82,16 +85,16 @@ def _first_of_largest(score: Tensor, index: Tensor, tie: Tensor) -> tuple[Tensor
 
 
 @torch.library.custom_op("tgh::local_coordinates", mutates_args=(), device_types="cpu")
-def _local_coordinates(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
-    outputs = _outputs(v, rowptr)
+def _local_coordinates(v: Tensor, rowptr: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    outputs = _outputs(v, rowptr, rank)
     parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, TIE[v.dtype], *outputs)
     return outputs
 
 
 @_local_coordinates.register_fake
-def _outputs(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+def _outputs(v: Tensor, rowptr: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """For the coordinates, and the place in its window of each axis's pivot."""
-    return v.new_empty(v.shape), rowptr.new_empty(rowptr.size(0) - 1, v.size(1))
+    return v.new_empty(v.size(0), rank), rowptr.new_empty(rowptr.size(0) - 1, rank)
 
 
 @torch.library.custom_op("tgh::local_coordinates_backward", mutates_args=(), device_types="cpu")
@@ -109,12 +112,12 @@ def _(v, rowptr, z, pivot, grad):  # type: ignore[no-untyped-def]
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    ctx.save_for_backward(*inputs, *output)
+    ctx.save_for_backward(*inputs[:2], *output)
 
 
 def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("local_coordinates")
-    return _local_coordinates_backward(*ctx.saved_tensors, grad), None
+    return _local_coordinates_backward(*ctx.saved_tensors, grad), None, None
 
 
 _local_coordinates.register_autograd(_backward, setup_context=_setup_context)

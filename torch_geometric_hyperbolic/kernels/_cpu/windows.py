@@ -5,61 +5,69 @@ import numpy as np
 from torch_geometric_hyperbolic.geometry._numerics import FLAT
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
+#: Rows of a Gram matrix that are there at a time; even.
+STRIP = 4
+
 
 @compiled
 def rows(start, stop, v, rowptr, out):
     """Of every row of every window's Gram matrix the diagonal entry, mean, and mean square."""
-    longest = _longest(start, stop, rowptr)
-    window, row = np.empty((v.shape[1], longest)), np.empty(longest)
+    channels, longest = v.shape[1], _longest(start, stop, rowptr) + STRIP
+    window, strip = np.zeros((longest, channels)), np.empty((STRIP, longest))
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _transpose(v, first, size, window)
-        for a in range(size):
-            _products(window, a, size, row)
-            total, squares = 0.0, 0.0
-            for b in range(size):
-                total += row[b]
-                squares += row[b] * row[b]
-            out[first + a, 0] = row[a]
-            out[first + a, 1] = total / size
-            out[first + a, 2] = squares / size
+        _copy(v, first, size, window)
+        for top in range(0, size, STRIP):
+            _inner(window, top, STRIP, window, size, channels, strip)
+            for a in range(top, min(top + STRIP, size)):
+                total, squares = 0.0, 0.0
+                for b in range(size):
+                    total += strip[a - top, b]
+                    squares += strip[a - top, b] * strip[a - top, b]
+                out[first + a, 0] = strip[a - top, a]
+                out[first + a, 1] = total / size
+                out[first + a, 2] = squares / size
 
 
 @compiled
 def row_gradients(start, stop, v, rowptr, grad, grad_v):
     """What gradients of :func:`rows` make of the vectors."""
-    longest = _longest(start, stop, rowptr)
-    window, row = np.empty((v.shape[1], longest)), np.empty(longest)
+    channels, longest = v.shape[1], _longest(start, stop, rowptr) + STRIP
+    window, across = np.zeros((longest, channels)), np.zeros((channels + 1, longest))
+    strip, total = np.empty((STRIP, longest)), np.empty((STRIP, channels + 1))
     by_mean, by_square = np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _transpose(v, first, size, window)
+        _copy(v, first, size, window)
+        _transpose(v, first, size, across)
         for a in range(size):
             by_mean[a] = grad[first + a, 1] / size
             by_square[a] = 2.0 * grad[first + a, 2] / size
-        for a in range(size):
-            _products(window, a, size, row)
-            for b in range(size):
-                row[b] = by_mean[a] + by_mean[b] + row[b] * (by_square[a] + by_square[b])
-            row[a] += 2.0 * grad[first + a, 0]
-            for f in range(v.shape[1]):
-                total = 0.0
+        for top in range(0, size, STRIP):
+            bottom = min(top + STRIP, size)
+            _inner(window, top, STRIP, window, size, channels, strip)
+            for a in range(top, bottom):
                 for b in range(size):
-                    total += row[b] * window[f, b]
-                grad_v[first + a, f] = total
+                    by = by_mean[a] + by_mean[b]
+                    strip[a - top, b] = by + strip[a - top, b] * (by_square[a] + by_square[b])
+                strip[a - top, a] += 2.0 * grad[first + a, 0]
+            _inner(strip, 0, STRIP, across, channels, size, total)
+            for a in range(top, bottom):
+                for f in range(channels):
+                    grad_v[first + a, f] = total[a - top, f]
 
 
 @compiled
 def coordinates(start, stop, v, rowptr, tie, z, pivot):
     """The pivoted Cholesky factor of the Gram matrix of every window, and its pivots."""
-    rank = z.shape[1]
-    longest = _longest(start, stop, rowptr)
-    window, factor = np.empty((rank, longest)), np.empty((rank, longest))
-    rest, to_mean = np.empty(longest), np.empty(longest)
+    channels, rank, longest = v.shape[1], z.shape[1], _longest(start, stop, rowptr) + 3
+    window, factor = np.zeros((longest, channels)), np.empty((rank, longest))
+    rest, to_mean, along = np.empty(longest), np.empty(longest), np.empty(longest)
+    mean_vector = np.empty(channels)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _transpose(v, first, size, window)
-        widest = _scores(window, size, rest, to_mean)
+        _copy(v, first, size, window)
+        widest = _scores(window, size, mean_vector, rest, to_mean)
         pivot[i] = -1
         found = 0
         while found < min(rank, size):
@@ -67,7 +75,6 @@ def coordinates(start, stop, v, rowptr, tie, z, pivot):
             if p < 0:
                 break
             pivot[i, found] = p
-            along = factor[found]
             _products(window, p, size, along)
             for t in range(found):
                 by = factor[t, p]
@@ -80,6 +87,7 @@ def coordinates(start, stop, v, rowptr, tie, z, pivot):
             for a in range(size):
                 rest[a] -= along[a] * along[a]
                 to_mean[a] -= along[a] * mean
+                factor[found, a] = along[a]
             rest[p] = 0.0
             found += 1
         for a in range(size):
@@ -90,20 +98,20 @@ def coordinates(start, stop, v, rowptr, tie, z, pivot):
 
 
 @compiled
-def _scores(window, size, squared, to_mean):
+def _scores(window, size, mean, squared, to_mean):
     """Squares of the vectors, of which it returns the largest, and products with their mean."""
-    squared[:size] = 0
-    to_mean[:size] = 0
-    for f in range(window.shape[0]):
-        mean = 0.0
-        for a in range(size):
-            mean += window[f, a] / size
-        for a in range(size):
-            squared[a] += window[f, a] * window[f, a]
-            to_mean[a] += window[f, a] * mean
+    mean[:] = 0
+    for a in range(size):
+        for f in range(window.shape[1]):
+            mean[f] += window[a, f] / size
     widest = 0.0
     for a in range(size):
-        widest = max(widest, squared[a])
+        square, product = 0.0, 0.0
+        for f in range(window.shape[1]):
+            square += window[a, f] * window[a, f]
+            product += window[a, f] * mean[f]
+        squared[a], to_mean[a] = square, product
+        widest = max(widest, square)
     return widest
 
 
@@ -128,14 +136,19 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
 
     With pivot rows :math:`L` and :math:`G = V V^\top`, :math:`Z = G_{:P} L^{-\top}` and
     :math:`G_{PP} = L L^\top`: the gradients of :math:`G_{:P}` and :math:`G_{PP}` are
-    :math:`C = \bar Z L^{-1}` and :math:`-\tfrac12 L^{-\top} S L^{-1}`, where :math:`S` is
-    :math:`\bar Z^\top Z` with its lower triangle copied to the upper.
+    :math:`\bar Z L^{-1}` and :math:`-\tfrac12 L^{-\top} S L^{-1}`, where :math:`S` is
+    :math:`\bar Z^\top Z` with its lower triangle copied to the upper. Together, as columns:
+    :math:`C = (\bar Z - \tfrac12 \Pi_P L^{-\top} S) L^{-1}`.
     """
-    rank = z.shape[1]
-    longest = _longest(start, stop, rowptr)
-    window, total = np.empty((rank, longest)), np.empty((rank, longest))
-    factor, by_factor = np.empty((rank, longest)), np.empty((rank, longest))
-    inner, lower, along = np.empty((rank, rank)), np.empty((rank, rank)), np.empty(rank)
+    channels, rank, longest = v.shape[1], z.shape[1], _longest(start, stop, rowptr) + 1
+    window, leaders = np.zeros((channels + 1, longest)), np.zeros((channels + 1, rank))
+    factor, columns = np.zeros((rank + 1, longest)), np.zeros((rank + 1, longest))
+    inner, lower, rows = (
+        np.empty((rank + 1, rank + 1)),
+        np.empty((rank, rank)),
+        np.zeros((longest, rank)),
+    )
+    total, along = np.empty((longest, channels + 1)), np.empty((rank + 1, channels + 1))
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         found = 0
@@ -143,40 +156,31 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
             lower[found] = z[first + pivot[i, found]]
             found += 1
         _transpose(v, first, size, window)
-        for a in range(size):
-            for s in range(found):
-                factor[s, a] = z[first + a, s]
-                by_factor[s, a] = grad_z[first + a, s]
-        for s in range(found):
-            for t in range(s + 1):
-                product = 0.0
-                for a in range(size):
-                    product += by_factor[s, a] * factor[t, a]
-                inner[s, t] = inner[t, s] = product
-        _divide(by_factor, lower, found, size)
-        _divide(inner, lower, found, found)
+        _transpose(z, first, size, factor)
+        _transpose(grad_z, first, size, columns)
+        _inner(columns, 0, found, factor, found, size, inner)
         for s in range(found):
             for t in range(s):
-                inner[s, t], inner[t, s] = inner[t, s], inner[s, t]
+                inner[t, s] = inner[s, t]
         _divide(inner, lower, found, found)
         for s in range(found):
             for t in range(found):
-                by_factor[t, pivot[i, s]] -= 0.5 * inner[s, t]
+                columns[t, pivot[i, s]] -= 0.5 * inner[s, t]
+        _divide(columns, lower, found, size)
         # V gets both C V_P and, in the pivots' rows, C^T V
-        for f in range(rank):
+        for t in range(found):
             for a in range(size):
-                total[f, a] = 0
-            for t in range(found):
-                leader, product = window[f, pivot[i, t]], 0.0
-                for a in range(size):
-                    total[f, a] += by_factor[t, a] * leader
-                    product += by_factor[t, a] * window[f, a]
-                along[t] = product
-            for t in range(found):
-                total[f, pivot[i, t]] += along[t]
+                rows[a, t] = columns[t, a]
+            for f in range(channels):
+                leaders[f, t] = window[f, pivot[i, t]]
+        _inner(rows, 0, size, leaders, channels, found, total)
+        _inner(columns, 0, found, window, channels, size, along)
+        for t in range(found):
+            for f in range(channels):
+                total[pivot[i, t], f] += along[t, f]
         for a in range(size):
-            for f in range(rank):
-                grad_v[first + a, f] = total[f, a]
+            for f in range(channels):
+                grad_v[first + a, f] = total[a, f]
 
 
 @compiled
@@ -200,6 +204,14 @@ def _longest(start, stop, rowptr):
 
 
 @compiled
+def _copy(v, first, size, window):
+    """The vectors of one window as rows, in float64."""
+    for a in range(size):
+        for f in range(v.shape[1]):
+            window[a, f] = v[first + a, f]
+
+
+@compiled
 def _transpose(v, first, size, window):
     """The vectors of one window as columns, in float64."""
     for a in range(size):
@@ -208,10 +220,30 @@ def _transpose(v, first, size, window):
 
 
 @compiled
-def _products(window, a, size, row):
-    """Row ``a`` of the Gram matrix of one window."""
-    row[:size] = 0
-    for f in range(window.shape[0]):
-        factor = window[f, a]
-        for b in range(size):
-            row[b] += factor * window[f, b]
+def _products(window, p, size, out):
+    """Inner products of row ``p`` with all rows, four at a time: up to three more are read."""
+    for a in range(0, size, 4):
+        by_0, by_1, by_2, by_3 = 0.0, 0.0, 0.0, 0.0
+        for f in range(window.shape[1]):
+            by_0 += window[p, f] * window[a, f]
+            by_1 += window[p, f] * window[a + 1, f]
+            by_2 += window[p, f] * window[a + 2, f]
+            by_3 += window[p, f] * window[a + 3, f]
+        out[a], out[a + 1], out[a + 2], out[a + 3] = by_0, by_1, by_2, by_3
+
+
+@compiled
+def _inner(x, first, count, y, columns, width, out):
+    """Inner products of ``count`` rows of x with ``columns`` rows of y, the first ``width`` numbers
+    of each. Two by two, so that numbers are read half as often: of both one row more is read.
+    """
+    for a in range(0, count, 2):
+        p = first + a
+        for b in range(0, columns, 2):
+            aa, ab, ba, bb = 0.0, 0.0, 0.0, 0.0
+            for f in range(width):
+                aa += x[p, f] * y[b, f]
+                ab += x[p, f] * y[b + 1, f]
+                ba += x[p + 1, f] * y[b, f]
+                bb += x[p + 1, f] * y[b + 1, f]
+            out[a, b], out[a, b + 1], out[a + 1, b], out[a + 1, b + 1] = aa, ab, ba, bb

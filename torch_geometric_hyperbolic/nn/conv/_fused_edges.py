@@ -5,7 +5,7 @@ monotone in every channel; its statistics are two sums over edges. A batch norm 
 goes into the node-level terms before a sum or mean of activated values.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch_geometric.nn
@@ -56,6 +56,18 @@ class EdgeTerms(NamedTuple):
     rowptr: Tensor
     col: Tensor
 
+    @property
+    def num_edges(self) -> int:
+        return self.col.size(0)
+
+    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See :func:`edge_max`."""
+        return edge_max(*self, sign)
+
+    def of_sources(self) -> "EdgeTerms":
+        """These, which are numbers of sources."""
+        return self
+
 
 def edge_terms(
     first: torch.nn.Linear,
@@ -85,6 +97,17 @@ def edge_terms(
     return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
 
 
+class Terms(Protocol):
+    """The values of a first linear layer on edges, as far as what follows needs them."""
+
+    absolute: Tensor
+    num_edges: int
+
+    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+
+    def of_sources(self) -> EdgeTerms: ...
+
+
 class FusedEdges(NamedTuple):
     """What follows the first linear layer: a batch norm, an activation and a reduction."""
 
@@ -92,27 +115,27 @@ class FusedEdges(NamedTuple):
     activation: torch.nn.Module
     reduce: str
 
-    def __call__(self, terms: EdgeTerms) -> Tensor:
+    def __call__(self, terms: Terms) -> Tensor:
         """The reduced messages of every target, ``[M, F]``; 0 for a target without edges."""
         if self.reduce in ("max", "min"):
             return self._extreme(terms)
-        return self._sum(terms)
+        return self._sum(terms.of_sources())
 
-    def _extreme(self, terms: EdgeTerms) -> Tensor:
-        sign = terms.relative_i.new_ones(terms.absolute.size(1))
+    def _extreme(self, terms: Terms) -> Tensor:
+        sign = _ones(terms)
         if self.norm is not None and self.norm.weight is not None:
             sign = torch.where(self.norm.weight < 0, -sign, sign)
-        z, edge, total, squares = edge_max(*terms, sign if self.reduce == "max" else -sign)
+        z, edge, total, squares = terms.extremes(sign if self.reduce == "max" else -sign)
         if self.norm is not None:
-            scale, shift = self._affine(total, squares, terms.col.size(0))
+            scale, shift = self._affine(total, squares, terms.num_edges)
             z = torch.addcmul(shift.to(z.dtype), z, scale.to(z.dtype))
         return torch.where(edge >= 0, self.activation(z), 0.0)
 
     def _sum(self, terms: EdgeTerms) -> Tensor:
         if self.norm is not None:
-            ones = terms.relative_i.new_ones(terms.absolute.size(1))
-            _, _, total, squares = edge_max(*terms, ones) if _learns(self.norm) else (None,) * 4
-            scale, shift = self._affine(total, squares, terms.col.size(0))
+            learns = _learns(self.norm)
+            _, _, total, squares = terms.extremes(_ones(terms)) if learns else (None,) * 4
+            scale, shift = self._affine(total, squares, terms.num_edges)
             terms = terms._replace(
                 absolute=(terms.absolute * scale + shift).to(terms.absolute.dtype),
                 relative_i=terms.relative_i * scale,
@@ -184,6 +207,11 @@ def _batch_norm(norm: Any, num_edges: int) -> torch.nn.BatchNorm1d | None:
 def _learns(norm: torch.nn.BatchNorm1d) -> bool:
     """Whether the statistics of the batch are used."""
     return norm.training or norm.running_mean is None
+
+
+def _ones(terms: Terms) -> Tensor:
+    """One per channel, float64."""
+    return terms.absolute.new_ones(terms.absolute.size(1), dtype=torch.float64)
 
 
 @torch.no_grad()

@@ -6,10 +6,11 @@ only, so it stays as it is: a vector per window and a vector per edge.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from torch_geometric_hyperbolic.geometry._numerics import safe_sqrt, working_dtype
 from torch_geometric_hyperbolic.kernels import (
@@ -17,22 +18,31 @@ from torch_geometric_hyperbolic.kernels import (
     edge_values,
     gram_rows,
     group_edges,
+    linear_max,
     local_coordinates,
     to_ball,
 )
+from torch_geometric_hyperbolic.kernels.linear_max import linear_terms
 from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._fused_edges import EdgeTerms
 
 #: From vectors grouped by window, ``[E, n]``, and the windows' offsets, ``[M + 1]``, to the
-#: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``.
+#: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``. Where ``D' < D`` the numbers that
+#: are missing at the end are 0.
 Description = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def in_local_frame(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
-    """The window's mean and its vectors, in its own frame: see :func:`local_coordinates`."""
-    z = local_coordinates(v, rowptr)
-    return window_mean(z, rowptr), z
+    """The window's mean and its vectors, in its own frame: see :func:`local_coordinates`.
+
+    A window of ``k`` vectors has at most ``k`` axes: coordinates beyond them are not made.
+    """
+    rank = v.size(1)
+    if not torch.compiler.is_compiling() and len(rowptr) > 1:  # no shape of values there
+        rank = min(rank, int(rowptr.diff().max()))
+    z = local_coordinates(v, rowptr, rank)
+    return pad(window_mean(z, rowptr), (0, v.size(1) - rank)), z
 
 
 def invariants(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,6 +78,7 @@ def describe_edges(
     number = torch.arange(v.size(0), device=v.device)
     rowptr, order = group_edges(number, index, v.size(0), size)
     of_windows, of_edges = describe(v[order], rowptr)
+    of_edges = pad(of_edges, (0, max(0, of_windows.size(1) - of_edges.size(1))))
     return of_windows[index], of_edges[order.argsort()]
 
 
@@ -88,16 +99,33 @@ def relative_vectors(
     return edge_values(nothing, points_i.double(), points_j.double(), alpha, beta, rowptr, col)
 
 
+class WindowTerms(NamedTuple):
+    r""":math:`z_e = A_i + W d_e` of edges grouped by target."""
+
+    absolute: Tensor
+    of_edges: Tensor
+    weight: Tensor
+    rowptr: Tensor
+
+    @property
+    def num_edges(self) -> int:
+        return self.of_edges.size(0)
+
+    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See :func:`linear_max`."""
+        return linear_max(*self, sign)
+
+    def of_sources(self) -> EdgeTerms:
+        """The same with each edge as its own source."""
+        value = self.of_edges @ self.weight.t()
+        return EdgeTerms(*linear_terms(self.absolute, value, self.rowptr))
+
+
 def window_terms(
     first: torch.nn.Linear, of_windows: Tensor, of_edges: Tensor, rowptr: Tensor
-) -> EdgeTerms:
-    """A linear layer of both descriptions as terms of edges, each edge its own source."""
-    widths = [of_windows.size(1), of_edges.size(1)]
-    to_windows, to_edges = first.weight.split(widths, dim=1)
-    dtype = of_edges.dtype
-    absolute = linear(of_windows, to_windows, first.bias).to(dtype)
-    relative = linear(of_edges, to_edges).to(dtype)
-    none = torch.zeros_like(absolute, dtype=torch.float64)
-    beta = of_edges.new_zeros(of_edges.size(0))
-    col = torch.arange(of_edges.size(0), dtype=torch.int32, device=rowptr.device)
-    return EdgeTerms(absolute, none, relative, torch.ones_like(beta), beta, rowptr, col)
+) -> WindowTerms:
+    """A linear layer of both descriptions."""
+    width, dtype = of_windows.size(1), of_edges.dtype
+    to_edges = first.weight[:, width : width + of_edges.size(1)].to(dtype)
+    absolute = linear(of_windows, first.weight[:, :width], first.bias).to(dtype)
+    return WindowTerms(absolute, of_edges, to_edges, rowptr)

@@ -199,7 +199,7 @@ class HyperbolicEdgeConv(MessagePassing):
         fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused(terms), self.manifold)
-        messages = split.rest(edge_values(*terms))
+        messages = split.rest(edge_values(*terms.of_sources()))
         if acts_on_points(self.aggr_module):
             messages = self.manifold.exp0(messages)
         size = target.size(0)

@@ -1,0 +1,134 @@
+r"""Largest value of a linear function of edges at every node, in parts that fit the cache."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.kernels.edge_max import edge_max
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import edges
+
+#: Windows whose edges are there at a time.
+PART = 512
+
+
+def linear_max(
+    absolute: Tensor, given: Tensor, weight: Tensor, rowptr: Tensor, sign: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""For every target and channel the edge with the largest :math:`\pm z_e`, and moments of all.
+
+    .. math::
+        z_e = A_i + W d_e
+
+    for numbers :math:`d_e` of each edge, where :func:`edge_max` takes numbers of nodes. On the CPU
+    the products are never stored for all edges: the backward pass makes them again.
+    :math:`O(E D F)` time and :math:`O(E D + N F)` memory there, otherwise :math:`O(E F)`.
+
+    Args:
+        absolute (torch.Tensor): :math:`A`, ``[M, F]``, float32 or float64.
+        given (torch.Tensor): :math:`d`, grouped by target, ``[E, D]``, of the same dtype.
+        weight (torch.Tensor): :math:`W`, ``[F, D]``, of the same dtype.
+        rowptr (torch.Tensor): offsets of each target's edges, ``[M + 1]``, int64.
+        sign (torch.Tensor): 1 for the largest, -1 for the smallest value, ``[F]``, float64.
+
+    Returns:
+        As :func:`edge_max`. Once differentiable in the first three arguments.
+    """
+    if fused_engine(absolute) == "numba":
+        return _linear_max(absolute, given, weight, rowptr, sign)
+    return edge_max(*linear_terms(absolute, given @ weight.t(), rowptr), sign)
+
+
+def linear_terms(absolute: Tensor, value: Tensor, rowptr: Tensor) -> tuple[Tensor, ...]:
+    """What :func:`edge_max` takes where each edge is its own source, with that value ``[E, F]``."""
+    none = torch.zeros_like(absolute, dtype=torch.float64)
+    beta = value.new_zeros(value.size(0))
+    col = torch.arange(value.size(0), dtype=torch.int32, device=rowptr.device)
+    return absolute, none, value, torch.ones_like(beta), beta, rowptr, col
+
+
+def _parts(
+    absolute: Tensor, given: Tensor, by_row: Tensor, rowptr: Tensor
+) -> Iterator[tuple[slice, slice, tuple[Tensor, ...]]]:
+    """Some targets, their edges, and what :func:`edge_max` takes for these.
+
+    ``by_row`` is the transposed weight: with few rows, products with it are several times faster.
+    """
+    for start in range(0, len(absolute), PART):
+        targets = slice(start, min(start + PART, len(absolute)))
+        of_edges = rowptr[targets.start : targets.stop + 1]
+        these = slice(int(of_edges[0]), int(of_edges[-1]))
+        value = given[these] @ by_row
+        yield targets, these, linear_terms(absolute[targets], value, of_edges - these.start)
+
+
+@torch.library.custom_op("tgh::linear_max", mutates_args=(), device_types="cpu")
+def _linear_max(
+    absolute: Tensor, given: Tensor, weight: Tensor, rowptr: Tensor, sign: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    z, edge, total, squares = _outputs(absolute, given, weight, rowptr, sign)
+    total.zero_()
+    squares.zero_()
+    with torch.autocast("cpu", enabled=False):
+        for targets, these, terms in _parts(absolute, given, weight.t().contiguous(), rowptr):
+            z[targets], chosen, *moments = edge_max(*terms, sign)
+            edge[targets] = chosen.add_((chosen >= 0) * these.start)
+            total += moments[0]
+            squares += moments[1]
+    return z, edge, total, squares
+
+
+@_linear_max.register_fake
+def _outputs(
+    absolute: Tensor, given: Tensor, weight: Tensor, rowptr: Tensor, sign: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    edge = absolute.new_empty(absolute.shape, dtype=torch.int32)
+    moments = [absolute.new_empty(absolute.size(1), dtype=torch.float64) for _ in range(2)]
+    return absolute.new_empty(absolute.shape), edge, *moments
+
+
+@torch.library.custom_op("tgh::linear_max_backward", mutates_args=(), device_types="cpu")
+def _linear_max_backward(
+    absolute: Tensor,
+    given: Tensor,
+    weight: Tensor,
+    rowptr: Tensor,
+    edge: Tensor,
+    grad_z: Tensor,
+    grad_total: Tensor,
+    grad_squares: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    d_absolute, d_given = absolute.new_empty(absolute.shape), given.new_empty(given.shape)
+    by_row = weight.t().contiguous()
+    d_by_row = torch.zeros_like(by_row)
+    with torch.autocast("cpu", enabled=False):
+        for targets, these, terms in _parts(absolute, given, by_row, rowptr):
+            how = edges.Selected((edge[targets] - these.start).numpy())
+            by = (how, grad_z[targets], grad_total, 2 * grad_squares)
+            d_absolute[targets], _, d_value, _, _ = edges.gradients(*terms, *by)
+            torch.mm(d_value, by_row.t(), out=d_given[these])
+            d_by_row.addmm_(given[these].t(), d_value)
+    return d_absolute, d_given, d_by_row.t().contiguous()
+
+
+@_linear_max_backward.register_fake
+def _(absolute, given, weight, *args):  # type: ignore[no-untyped-def]
+    return tuple(t.new_empty(t.shape) for t in (absolute, given, weight))
+
+
+def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs[:4], output[1])
+
+
+def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore[no-untyped-def]
+    refuse_second_derivatives("linear_max")
+    grads = _linear_max_backward(*ctx.saved_tensors, grad_z, grad_total, grad_squares)
+    return *grads, None, None
+
+
+_linear_max.register_autograd(_backward, setup_context=_setup_context)
