@@ -5,6 +5,7 @@ from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficien
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
 from torch_geometric_hyperbolic.kernels.edge_sum import edge_sum
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 from torch_geometric_hyperbolic.kernels.farthest_points import farthest_points
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.gram_rows import gram_rows
@@ -18,6 +19,7 @@ from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
 from torch_geometric_hyperbolic.kernels.to_ball import to_ball
 
 __all__ = [
+    "EdgeVectors",
     "chart",
     "edge_coefficients",
     "edge_max",

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, as_edge_vectors
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -13,7 +14,7 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 
 
-def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
+def gram_rows(v: Tensor | EdgeVectors, rowptr: Tensor) -> Tensor:
     r"""Of each vector's row of its window's Gram matrix the diagonal entry, the mean and the mean
     square: :math:`\|v_j\|^2`, :math:`\tfrac1k \sum_l \langle v_j, v_l \rangle` and
     :math:`\tfrac1k \sum_l \langle v_j, v_l \rangle^2`.
@@ -22,7 +23,7 @@ def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
     CPU; without an engine, as forms of each vector, :math:`O(E n^2)`.
 
     Args:
-        v (torch.Tensor): vectors grouped by window, ``[E, n]``, float32 or float64.
+        v (torch.Tensor or EdgeVectors): vectors grouped by window, ``[E, n]``, float32 or float64.
         rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
 
     Returns:
@@ -34,13 +35,13 @@ def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
         tensor([[ 4.,  3., 10.],
                 [ 2.,  2.,  4.]], dtype=torch.float64)
     """
-    if fused_engine(v) == "numba":
-        return _gram_rows(v, rowptr)
-    count = rowptr.diff()
-    i = torch.arange(len(count), device=v.device).repeat_interleave(count)
-    wide = v.double()
-    total = wide.new_zeros(len(count), v.size(1)).index_add_(0, i, wide)
-    outer = wide.new_zeros(len(count), v.size(1), v.size(1))
+    vectors = as_edge_vectors(v, rowptr)
+    if fused_engine(vectors.alpha) == "numba":
+        return _gram_rows(*vectors, rowptr)
+    wide, count = vectors.values(rowptr), rowptr.diff()
+    i = torch.arange(len(count), device=wide.device).repeat_interleave(count)
+    total = wide.new_zeros(len(count), wide.size(1)).index_add_(0, i, wide)
+    outer = wide.new_zeros(len(count), wide.size(1), wide.size(1))
     outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])
     sums = [dot(wide, total[i]), torch.einsum("en,enm,em->e", wide, outer[i], wide)[:, None]]
     means = torch.cat(sums, dim=-1) / count[i, None]
@@ -48,27 +49,42 @@ def gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("tgh::gram_rows", mutates_args=(), device_types="cpu")
-def _gram_rows(v: Tensor, rowptr: Tensor) -> Tensor:
-    out = v.new_empty(len(v), 3, dtype=torch.float64)
+def _gram_rows(
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    col: Tensor,
+    rowptr: Tensor,
+) -> Tensor:
+    out = torch.empty(len(col), 3, dtype=torch.float64)
+    v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
     parallel(windows.rows, len(rowptr) - 1, v, rowptr, out)
     return out
 
 
 @_gram_rows.register_fake
-def _(v, rowptr):  # type: ignore[no-untyped-def]
-    return v.new_empty(v.size(0), 3, dtype=torch.float64)
+def _(relative_i, relative_j, alpha, beta, col, rowptr):  # type: ignore[no-untyped-def]
+    return relative_i.new_empty(col.size(0), 3, dtype=torch.float64)
 
 
 @torch.library.custom_op("tgh::gram_rows_backward", mutates_args=(), device_types="cpu")
-def _gram_rows_backward(v: Tensor, rowptr: Tensor, grad: Tensor) -> Tensor:
-    out = v.new_empty(v.shape)
-    parallel(windows.row_gradients, len(rowptr) - 1, v, rowptr, grad, out)
-    return out
+def _gram_rows_backward(
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    col: Tensor,
+    rowptr: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
+    return windows.gradients(windows.row_gradients, v, rowptr, grad)
 
 
 @_gram_rows_backward.register_fake
-def _(v, rowptr, grad):  # type: ignore[no-untyped-def]
-    return v.new_empty(v.shape)
+def _(relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
+    return tuple(t.new_empty(t.shape) for t in (relative_i, relative_j, alpha, beta))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
@@ -77,7 +93,7 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("gram_rows")
-    return _gram_rows_backward(*ctx.saved_tensors, grad), None
+    return *_gram_rows_backward(*ctx.saved_tensors, grad), None, None
 
 
 _gram_rows.register_autograd(_backward, setup_context=_setup_context)

@@ -1,6 +1,6 @@
 r"""Largest value of a linear function of edges at every node, in parts that fit the cache."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -8,13 +8,15 @@ from torch import Tensor
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
 
+Terms = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 #: Windows whose edges are there at a time.
-PART = 512
+PART = 1024
 
 
 def linear_max(
@@ -41,30 +43,35 @@ def linear_max(
     """
     if fused_engine(absolute) == "numba":
         return _linear_max(absolute, given, weight, rowptr, sign)
-    return edge_max(*linear_terms(absolute, given @ weight.t(), rowptr), sign)
+    return edge_max(*_terms(absolute, given @ weight.t(), rowptr), sign)
 
 
-def linear_terms(absolute: Tensor, value: Tensor, rowptr: Tensor) -> tuple[Tensor, ...]:
+def _terms(absolute: Tensor, value: Tensor, rowptr: Tensor) -> Terms:
     """What :func:`edge_max` takes where each edge is its own source, with that value ``[E, F]``."""
-    none = torch.zeros_like(absolute, dtype=torch.float64)
-    beta = value.new_zeros(value.size(0))
-    col = torch.arange(value.size(0), dtype=torch.int32, device=rowptr.device)
-    return absolute, none, value, torch.ones_like(beta), beta, rowptr, col
+    v = EdgeVectors.stored(value, rowptr)
+    return absolute, *v[:4], rowptr, v.col
 
 
-def _parts(
-    absolute: Tensor, given: Tensor, by_row: Tensor, rowptr: Tensor
-) -> Iterator[tuple[slice, slice, tuple[Tensor, ...]]]:
-    """Some targets, their edges, and what :func:`edge_max` takes for these.
+def _parts(rowptr: Tensor) -> tuple[list[tuple[slice, slice]], int]:
+    """Slices of targets and of their edges, and the largest number of edges in one."""
+    cuts = [*range(0, len(rowptr) - 1, PART), len(rowptr) - 1]
+    ends = rowptr[cuts].tolist()
+    parts = [
+        (slice(*targets), slice(*these))
+        for targets, these in zip(pairwise(cuts), pairwise(ends), strict=True)
+    ]
+    return parts, max((these.stop - these.start for _, these in parts), default=0)
+
+
+def _filled(
+    buffer: Tensor, absolute: Tensor, given: Tensor, by_row: Tensor, rowptr: Tensor
+) -> Terms:
+    """The terms of one part, its values in ``buffer``.
 
     ``by_row`` is the transposed weight: with few rows, products with it are several times faster.
     """
-    for start in range(0, len(absolute), PART):
-        targets = slice(start, min(start + PART, len(absolute)))
-        of_edges = rowptr[targets.start : targets.stop + 1]
-        these = slice(int(of_edges[0]), int(of_edges[-1]))
-        value = given[these] @ by_row
-        yield targets, these, linear_terms(absolute[targets], value, of_edges - these.start)
+    value = torch.mm(given, by_row, out=buffer[: len(given)])
+    return _terms(absolute, value, rowptr - rowptr[0])
 
 
 @torch.library.custom_op("tgh::linear_max", mutates_args=(), device_types="cpu")
@@ -74,12 +81,17 @@ def _linear_max(
     z, edge, total, squares = _outputs(absolute, given, weight, rowptr, sign)
     total.zero_()
     squares.zero_()
+    by_row = weight.t().contiguous()
+    parts, most = _parts(rowptr)
+    buffer = absolute.new_empty(most, absolute.size(1))
     with torch.autocast("cpu", enabled=False):
-        for targets, these, terms in _parts(absolute, given, weight.t().contiguous(), rowptr):
-            z[targets], chosen, *moments = edge_max(*terms, sign)
+        for targets, these in parts:
+            offsets = rowptr[targets.start : targets.stop + 1]
+            terms = _filled(buffer, absolute[targets], given[these], by_row, offsets)
+            z[targets], chosen, these_total, these_squares = edge_max(*terms, sign)
             edge[targets] = chosen.add_((chosen >= 0) * these.start)
-            total += moments[0]
-            squares += moments[1]
+            total += these_total
+            squares += these_squares
     return z, edge, total, squares
 
 
@@ -88,8 +100,8 @@ def _outputs(
     absolute: Tensor, given: Tensor, weight: Tensor, rowptr: Tensor, sign: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     edge = absolute.new_empty(absolute.shape, dtype=torch.int32)
-    moments = [absolute.new_empty(absolute.size(1), dtype=torch.float64) for _ in range(2)]
-    return absolute.new_empty(absolute.shape), edge, *moments
+    total = absolute.new_empty(absolute.size(1), dtype=torch.float64)
+    return absolute.new_empty(absolute.shape), edge, total, torch.empty_like(total)
 
 
 @torch.library.custom_op("tgh::linear_max_backward", mutates_args=(), device_types="cpu")
@@ -106,11 +118,16 @@ def _linear_max_backward(
     d_absolute, d_given = absolute.new_empty(absolute.shape), given.new_empty(given.shape)
     by_row = weight.t().contiguous()
     d_by_row = torch.zeros_like(by_row)
+    parts, most = _parts(rowptr)
+    buffer, d_buffer = absolute.new_empty(2, most, absolute.size(1))
     with torch.autocast("cpu", enabled=False):
-        for targets, these, terms in _parts(absolute, given, by_row, rowptr):
+        for targets, these in parts:
+            offsets = rowptr[targets.start : targets.stop + 1]
+            terms = _filled(buffer, absolute[targets], given[these], by_row, offsets)
             how = edges.Selected((edge[targets] - these.start).numpy())
             by = (how, grad_z[targets], grad_total, 2 * grad_squares)
-            d_absolute[targets], _, d_value, _, _ = edges.gradients(*terms, *by)
+            d_value = d_buffer[: these.stop - these.start].zero_()
+            d_absolute[targets] = edges.gradients_of_own(*terms, *by, d_value)
             torch.mm(d_value, by_row.t(), out=d_given[these])
             d_by_row.addmm_(given[these].t(), d_value)
     return d_absolute, d_given, d_by_row.t().contiguous()

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry._numerics import FLAT, TIE, dot, safe_sqrt
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, as_edge_vectors
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -13,7 +14,7 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 
 
-def local_coordinates(v: Tensor, rowptr: Tensor, rank: int | None = None) -> Tensor:
+def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None = None) -> Tensor:
     r"""Coordinates of each window's vectors in the window's own orthonormal frame.
 
     Gram-Schmidt over the vectors of the window: the next axis is the direction of the residual
@@ -29,7 +30,7 @@ def local_coordinates(v: Tensor, rowptr: Tensor, rank: int | None = None) -> Ten
     memory on the CPU; without an engine Gram-Schmidt itself, :math:`O(E n^2)` memory.
 
     Args:
-        v (torch.Tensor): vectors grouped by window, ``[E, n]``, float32 or float64.
+        v (torch.Tensor or EdgeVectors): vectors grouped by window, ``[E, n]``, float32 or float64.
         rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
         rank (int, optional): axes of each frame; the size of the largest window is enough.
             (default: ``n``)
@@ -42,17 +43,19 @@ def local_coordinates(v: Tensor, rowptr: Tensor, rank: int | None = None) -> Ten
         tensor([[2., 0.],
                 [1., 1.]])
     """
-    rank = v.size(1) if rank is None else rank
-    if fused_engine(v) == "numba":
-        return _local_coordinates(v, rowptr, rank)[0]
-    return gram_schmidt(v, rowptr, rank).to(v.dtype)
+    vectors = as_edge_vectors(v, rowptr)
+    dtype, channels = vectors.alpha.dtype, vectors.relative_i.size(1)
+    rank = channels if rank is None else rank
+    if fused_engine(vectors.alpha) == "numba":
+        return _local_coordinates(*vectors, rowptr, rank)[0]
+    return gram_schmidt(vectors.values(rowptr), rowptr, rank, TIE[dtype]).to(dtype)
 
 
-def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int) -> Tensor:
-    """:func:`local_coordinates` in plain PyTorch and float64."""
+def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int, tie: float) -> Tensor:
+    """:func:`local_coordinates` of float64 vectors in plain PyTorch."""
     count = rowptr.diff()
     i = torch.arange(len(count), device=v.device).repeat_interleave(count)
-    residual = v.double()
+    residual = v
     mean = residual.new_zeros(len(count), v.size(1)).index_add_(0, i, residual)
     mean = mean / torch.where(count > 0, count, 1)[:, None]
     squared = dot(residual, residual).squeeze(-1).detach()
@@ -63,7 +66,7 @@ def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int) -> Tensor:
         score = squared + dot(residual, mean[i]).squeeze(-1).detach()
         score = torch.where(squared > FLAT * longest[i], score, -torch.inf)
         now = torch.zeros_like(longest).scatter_reduce(0, i, squared, "amax")
-        pivot, found = _first_of_largest(score, i, TIE[v.dtype] * (now * longest).sqrt())
+        pivot, found = _first_of_largest(score, i, tie * (now * longest).sqrt())
         leader = torch.cat([residual, residual[:0].new_zeros(1, v.size(1))])[pivot]
         axis = leader / torch.where(found, safe_sqrt(dot(leader, leader)), 1.0)
         along = dot(residual, axis[i])
@@ -85,39 +88,63 @@ def _first_of_largest(score: Tensor, index: Tensor, tie: Tensor) -> tuple[Tensor
 
 
 @torch.library.custom_op("tgh::local_coordinates", mutates_args=(), device_types="cpu")
-def _local_coordinates(v: Tensor, rowptr: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    outputs = _outputs(v, rowptr, rank)
-    parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, TIE[v.dtype], *outputs)
+def _local_coordinates(
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    col: Tensor,
+    rowptr: Tensor,
+    rank: int,
+) -> tuple[Tensor, Tensor]:
+    v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
+    outputs = _outputs(*v, rowptr, rank)
+    parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, TIE[alpha.dtype], *outputs)
     return outputs
 
 
 @_local_coordinates.register_fake
-def _outputs(v: Tensor, rowptr: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def _outputs(
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    col: Tensor,
+    rowptr: Tensor,
+    rank: int,
+) -> tuple[Tensor, Tensor]:
     """For the coordinates, and the place in its window of each axis's pivot."""
-    return v.new_empty(v.size(0), rank), rowptr.new_empty(rowptr.size(0) - 1, rank)
+    return alpha.new_empty(alpha.size(0), rank), rowptr.new_empty(rowptr.size(0) - 1, rank)
 
 
 @torch.library.custom_op("tgh::local_coordinates_backward", mutates_args=(), device_types="cpu")
 def _local_coordinates_backward(
-    v: Tensor, rowptr: Tensor, z: Tensor, pivot: Tensor, grad: Tensor
-) -> Tensor:
-    out = v.new_empty(v.shape)
-    parallel(windows.coordinate_gradients, len(pivot), v, rowptr, z, pivot, grad, out)
-    return out
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    col: Tensor,
+    rowptr: Tensor,
+    z: Tensor,
+    pivot: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
+    return windows.gradients(windows.coordinate_gradients, v, rowptr, z, pivot, grad)
 
 
 @_local_coordinates_backward.register_fake
-def _(v, rowptr, z, pivot, grad):  # type: ignore[no-untyped-def]
-    return v.new_empty(v.shape)
+def _(relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
+    return tuple(t.new_empty(t.shape) for t in (relative_i, relative_j, alpha, beta))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    ctx.save_for_backward(*inputs[:2], *output)
+    ctx.save_for_backward(*inputs[:6], *output)
 
 
 def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("local_coordinates")
-    return _local_coordinates_backward(*ctx.saved_tensors, grad), None, None
+    return *_local_coordinates_backward(*ctx.saved_tensors, grad), None, None, None
 
 
 _local_coordinates.register_autograd(_backward, setup_context=_setup_context)

@@ -61,12 +61,10 @@ def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
     """Run ``loop(start, stop, *args)`` over ``range(size)`` on PyTorch's number of threads.
 
     The range is cut where it pleases the number of threads, so a loop's result for one index must
-    not depend on where its own range starts or stops. Tensors are handed over as contiguous arrays:
-    those that are written to must be contiguous themselves.
+    not depend on where its own range starts or stops. Tensors, also those in named tuples, are
+    handed over as contiguous arrays: those that are written to must be contiguous themselves.
     """
-    arrays = [
-        arg.detach().contiguous().numpy() if isinstance(arg, torch.Tensor) else arg for arg in args
-    ]
+    arrays = [_as_array(arg) for arg in args]
     threads = max(1, min(torch.get_num_threads(), size))
     cuts = [size * part // threads for part in range(threads + 1)]
     others = [
@@ -79,6 +77,12 @@ def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
         wait(others)
     for other in others:
         other.result()
+
+
+def _as_array(arg: Any) -> Any:
+    if isinstance(arg, torch.Tensor):
+        return arg.detach().contiguous().numpy()
+    return type(arg)(*map(_as_array, arg)) if hasattr(arg, "_fields") else arg
 
 
 def _threads() -> ThreadPoolExecutor:

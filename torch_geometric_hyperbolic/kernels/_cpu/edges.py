@@ -305,3 +305,30 @@ def gradients(
         order = by_source(rowptr.numpy(), col.numpy(), len(relative_j))
         parallel(grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
     return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta
+
+
+def gradients_of_own(
+    absolute: Tensor,
+    relative_i: Tensor,
+    relative_j: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    how: Selected | Given | Activated,
+    grad: Tensor,
+    constant: Tensor,
+    linear: Tensor,
+    d_relative_j: Tensor,
+) -> Tensor:
+    """Gradient of ``absolute`` where each edge is its own source, that of whose value is added to
+    ``d_relative_j``.
+    """
+    terms = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+    others = (absolute, relative_i, alpha, beta)
+    d_absolute, *unused = (torch.empty(t.shape, dtype=t.dtype) for t in others)
+    by = (how, grad, constant, linear)
+    windows = torch.arange(len(rowptr))
+    out = (d_absolute, *unused, windows, d_relative_j)
+    parallel(grad_targets, len(absolute), *terms, *by, *out)
+    return d_absolute

@@ -1,9 +1,29 @@
-"""What the Gram matrices of windows say, one window at a time, in float64."""
+r"""What the Gram matrices of windows say, one window at a time, in float64.
+
+A window's vectors :math:`v_e = \alpha_e (R_j - R_i) - \beta_e R_i` are made in the
+cache, and so are their gradients.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry._numerics import FLAT
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu import edges
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
+
+
+class Gradients(NamedTuple):
+    """Of the terms of :class:`EdgeVectors`."""
+
+    relative_i: Any
+    relative_j: Any
+    alpha: Any
+    beta: Any
+
 
 #: Rows of a Gram matrix that are there at a time; even.
 STRIP = 4
@@ -12,11 +32,11 @@ STRIP = 4
 @compiled
 def rows(start, stop, v, rowptr, out):
     """Of every row of every window's Gram matrix the diagonal entry, mean, and mean square."""
-    channels, longest = v.shape[1], _longest(start, stop, rowptr) + STRIP
+    channels, longest = v.relative_i.shape[1], _longest(start, stop, rowptr) + STRIP
     window, strip = np.zeros((longest, channels)), np.empty((STRIP, longest))
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _copy(v, first, size, window)
+        _vectors(v, i, rowptr, window)
         for top in range(0, size, STRIP):
             _inner(window, top, STRIP, window, size, channels, strip)
             for a in range(top, min(top + STRIP, size)):
@@ -30,16 +50,20 @@ def rows(start, stop, v, rowptr, out):
 
 
 @compiled
-def row_gradients(start, stop, v, rowptr, grad, grad_v):
-    """What gradients of :func:`rows` make of the vectors."""
-    channels, longest = v.shape[1], _longest(start, stop, rowptr) + STRIP
+def row_gradients(start, stop, v, rowptr, grad, cuts, d_v):
+    """What gradients of :func:`rows` make of the vectors' terms, of clouds ``start`` to ``stop``:
+    see :func:`edges.cloud_cuts`. Those that belong to sources are added to ``d_v.relative_j``.
+    """
+    start, stop = cuts[start], cuts[stop]
+    channels, longest = v.relative_i.shape[1], _longest(start, stop, rowptr) + STRIP
     window, across = np.zeros((longest, channels)), np.zeros((channels + 1, longest))
     strip, total = np.empty((STRIP, longest)), np.empty((STRIP, channels + 1))
     by_mean, by_square = np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _copy(v, first, size, window)
-        _transpose(v, first, size, across)
+        d_v.relative_i[i] = 0
+        _vectors(v, i, rowptr, window)
+        _transpose(window, 0, size, across)
         for a in range(size):
             by_mean[a] = grad[first + a, 1] / size
             by_square[a] = 2.0 * grad[first + a, 2] / size
@@ -52,21 +76,19 @@ def row_gradients(start, stop, v, rowptr, grad, grad_v):
                     strip[a - top, b] = by + strip[a - top, b] * (by_square[a] + by_square[b])
                 strip[a - top, a] += 2.0 * grad[first + a, 0]
             _inner(strip, 0, STRIP, across, channels, size, total)
-            for a in range(top, bottom):
-                for f in range(channels):
-                    grad_v[first + a, f] = total[a - top, f]
+            _pull(v, i, first + top, bottom - top, total, d_v)
 
 
 @compiled
 def coordinates(start, stop, v, rowptr, tie, z, pivot):
     """The pivoted Cholesky factor of the Gram matrix of every window, and its pivots."""
-    channels, rank, longest = v.shape[1], z.shape[1], _longest(start, stop, rowptr) + 3
+    channels, rank, longest = v.relative_i.shape[1], z.shape[1], _longest(start, stop, rowptr) + 3
     window, factor = np.zeros((longest, channels)), np.empty((rank, longest))
     rest, to_mean, along = np.empty(longest), np.empty(longest), np.empty(longest)
     mean_vector = np.empty(channels)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
-        _copy(v, first, size, window)
+        _vectors(v, i, rowptr, window)
         widest = _scores(window, size, mean_vector, rest, to_mean)
         pivot[i] = -1
         found = 0
@@ -131,8 +153,8 @@ def _leader(rest, to_mean, size, widest, tie):
 
 
 @compiled
-def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
-    r"""What a gradient of the coordinates makes of the vectors.
+def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, cuts, d_v):
+    r"""What a gradient of the coordinates makes of the vectors' terms: see :func:`row_gradients`.
 
     With pivot rows :math:`L` and :math:`G = V V^\top`, :math:`Z = G_{:P} L^{-\top}` and
     :math:`G_{PP} = L L^\top`: the gradients of :math:`G_{:P}` and :math:`G_{PP}` are
@@ -140,8 +162,10 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
     :math:`\bar Z^\top Z` with its lower triangle copied to the upper. Together, as columns:
     :math:`C = (\bar Z - \tfrac12 \Pi_P L^{-\top} S) L^{-1}`.
     """
-    channels, rank, longest = v.shape[1], z.shape[1], _longest(start, stop, rowptr) + 1
-    window, leaders = np.zeros((channels + 1, longest)), np.zeros((channels + 1, rank))
+    start, stop = cuts[start], cuts[stop]
+    channels, rank, longest = v.relative_i.shape[1], z.shape[1], _longest(start, stop, rowptr) + 1
+    window, across = np.empty((longest, channels)), np.zeros((channels + 1, longest))
+    leaders = np.zeros((channels + 1, rank))
     factor, columns = np.zeros((rank + 1, longest)), np.zeros((rank + 1, longest))
     inner, lower, rows = (
         np.empty((rank + 1, rank + 1)),
@@ -155,7 +179,9 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
         while found < rank and pivot[i, found] >= 0:
             lower[found] = z[first + pivot[i, found]]
             found += 1
-        _transpose(v, first, size, window)
+        d_v.relative_i[i] = 0
+        _vectors(v, i, rowptr, window)
+        _transpose(window, 0, size, across)
         _transpose(z, first, size, factor)
         _transpose(grad_z, first, size, columns)
         _inner(columns, 0, found, factor, found, size, inner)
@@ -172,15 +198,13 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, grad_v):
             for a in range(size):
                 rows[a, t] = columns[t, a]
             for f in range(channels):
-                leaders[f, t] = window[f, pivot[i, t]]
+                leaders[f, t] = window[pivot[i, t], f]
         _inner(rows, 0, size, leaders, channels, found, total)
-        _inner(columns, 0, found, window, channels, size, along)
+        _inner(columns, 0, found, across, channels, size, along)
         for t in range(found):
             for f in range(channels):
                 total[pivot[i, t], f] += along[t, f]
-        for a in range(size):
-            for f in range(channels):
-                grad_v[first + a, f] = total[a, f]
+        _pull(v, i, first, size, total, d_v)
 
 
 @compiled
@@ -204,19 +228,42 @@ def _longest(start, stop, rowptr):
 
 
 @compiled
-def _copy(v, first, size, window):
-    """The vectors of one window as rows, in float64."""
-    for a in range(size):
-        for f in range(v.shape[1]):
-            window[a, f] = v[first + a, f]
+def _vectors(v, i, rowptr, window):
+    """The vectors of one window as rows."""
+    for a in range(rowptr[i + 1] - rowptr[i]):
+        e = rowptr[i] + a
+        j = v.col[e]
+        by_j = np.float64(v.alpha[e])
+        by_i = by_j + np.float64(v.beta[e])
+        for f in range(v.relative_i.shape[1]):
+            window[a, f] = by_j * v.relative_j[j, f] - by_i * v.relative_i[i, f]
 
 
 @compiled
-def _transpose(v, first, size, window):
-    """The vectors of one window as columns, in float64."""
+def _pull(v, i, first, size, total, d_v):
+    """Gradients ``total`` of some vectors of one window, handed to what they are made of."""
+    for a in range(size):
+        e = first + a
+        j = v.col[e]
+        by_j = np.float64(v.alpha[e])
+        by_i = by_j + np.float64(v.beta[e])
+        along, against = 0.0, 0.0
+        for f in range(v.relative_i.shape[1]):
+            d = total[a, f]
+            d_v.relative_j[j, f] += by_j * d
+            d_v.relative_i[i, f] -= by_i * d
+            along += d * (v.relative_j[j, f] - v.relative_i[i, f])
+            against += d * v.relative_i[i, f]
+        d_v.alpha[e] = along
+        d_v.beta[e] = -against
+
+
+@compiled
+def _transpose(v, first, size, columns):
+    """Some rows as columns, in float64."""
     for a in range(size):
         for f in range(v.shape[1]):
-            window[f, a] = v[first + a, f]
+            columns[f, a] = v[first + a, f]
 
 
 @compiled
@@ -247,3 +294,34 @@ def _inner(x, first, count, y, columns, width, out):
                 ba += x[p + 1, f] * y[b, f]
                 bb += x[p + 1, f] * y[b + 1, f]
             out[a, b], out[a, b + 1], out[a + 1, b], out[a + 1, b + 1] = aa, ab, ba, bb
+
+
+def gradients(
+    loop: Any, v: EdgeVectors, rowptr: Tensor, *rest: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the vectors' terms by :func:`row_gradients` or :func:`coordinate_gradients`.
+
+    One pass, a thread for whole clouds, where the graph falls into clouds; otherwise those of the
+    vectors themselves are stored. Which, depends on the graph alone.
+    """
+    cuts = edges.cloud_cuts(rowptr.numpy(), v.col.numpy(), len(v.relative_j))
+    if len(cuts) > 2:
+        return _of_clouds(loop, v, rowptr, rest, torch.from_numpy(cuts))
+    none = torch.zeros_like(v.relative_i)
+    terms = (none, *v[:4], rowptr, v.col)
+    values = torch.empty(len(v.col), none.size(1), dtype=v.alpha.dtype)
+    parallel(edges.values, len(none), *terms, values)
+    own = EdgeVectors.stored(values, rowptr)
+    d_values = _of_clouds(loop, own, rowptr, rest, torch.arange(len(rowptr))).relative_j
+    moments = none.new_zeros(none.size(1))
+    by = (edges.Given(d_values.numpy()), torch.ones_like(none), moments, moments)
+    return edges.gradients(*terms, *by)[1:]
+
+
+def _of_clouds(
+    loop: Any, v: EdgeVectors, rowptr: Tensor, rest: tuple[Tensor, ...], cuts: Tensor
+) -> Gradients:
+    out = Gradients(*(torch.empty(term.shape, dtype=term.dtype) for term in v[:4]))
+    out.relative_j.zero_()
+    parallel(loop, len(cuts) - 1, v, rowptr, *rest, cuts, out)
+    return out

@@ -100,8 +100,11 @@ def edge_terms(
 class Terms(Protocol):
     """The values of a first linear layer on edges, as far as what follows needs them."""
 
-    absolute: Tensor
-    num_edges: int
+    @property
+    def absolute(self) -> Tensor: ...
+
+    @property
+    def num_edges(self) -> int: ...
 
     def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 

@@ -14,48 +14,48 @@ from torch.nn.functional import linear, pad
 
 from torch_geometric_hyperbolic.geometry._numerics import safe_sqrt, working_dtype
 from torch_geometric_hyperbolic.kernels import (
+    EdgeVectors,
     edge_coefficients,
-    edge_values,
     gram_rows,
     group_edges,
     linear_max,
     local_coordinates,
     to_ball,
 )
-from torch_geometric_hyperbolic.kernels.linear_max import linear_terms
 from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._fused_edges import EdgeTerms
 
-#: From vectors grouped by window, ``[E, n]``, and the windows' offsets, ``[M + 1]``, to the
+#: From vectors grouped by window and the windows' offsets, ``[M + 1]``, to the
 #: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``. Where ``D' < D`` the numbers that
 #: are missing at the end are 0.
-Description = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Description = Callable[[EdgeVectors, Tensor], tuple[Tensor, Tensor]]
 
 
-def in_local_frame(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     """The window's mean and its vectors, in its own frame: see :func:`local_coordinates`.
 
     A window of ``k`` vectors has at most ``k`` axes: coordinates beyond them are not made.
     """
-    rank = v.size(1)
+    channels = rank = v.relative_i.size(1)
     if not torch.compiler.is_compiling() and len(rowptr) > 1:  # no shape of values there
         rank = min(rank, int(rowptr.diff().max()))
     z = local_coordinates(v, rowptr, rank)
-    return pad(window_mean(z, rowptr), (0, v.size(1) - rank)), z
+    return pad(window_mean(z, rowptr), (0, channels - rank)), z
 
 
-def invariants(v: Tensor, rowptr: Tensor) -> tuple[Tensor, Tensor]:
+def invariants(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     r"""Lengths: of the window, that of its mean and its root mean square length :math:`s`; of each
     vector :math:`v_j`, its own, and the mean and the root mean square over its row of the Gram
     matrix, :math:`\langle v_j, v_l \rangle / s`.
     """
     rows = gram_rows(v, rowptr)
     of_windows = safe_sqrt(window_mean(rows[:, :2], rowptr))  # [M, 2]: s, length of the mean
-    unit = torch.where(of_windows > 0, of_windows, 1.0)[_numbers(v, rowptr), :1]
+    unit = torch.where(of_windows > 0, of_windows, 1.0)[_numbers(rows, rowptr), :1]
     length, mean, square = rows.split(1, dim=-1)
     of_edges = [safe_sqrt(length), mean / unit, safe_sqrt(square) / unit]
-    return of_windows.to(v.dtype), torch.cat(of_edges, dim=-1).to(v.dtype)
+    dtype = v.alpha.dtype
+    return of_windows.to(dtype), torch.cat(of_edges, dim=-1).to(dtype)
 
 
 def window_mean(v: Tensor, rowptr: Tensor) -> Tensor:
@@ -77,15 +77,15 @@ def describe_edges(
     """Both descriptions for each edge, ``[E, D]`` and ``[E, D']``; edges in any order."""
     number = torch.arange(v.size(0), device=v.device)
     rowptr, order = group_edges(number, index, v.size(0), size)
-    of_windows, of_edges = describe(v[order], rowptr)
+    of_windows, of_edges = describe(EdgeVectors.stored(v[order], rowptr), rowptr)
     of_edges = pad(of_edges, (0, max(0, of_windows.size(1) - of_edges.size(1))))
     return of_windows[index], of_edges[order.argsort()]
 
 
 def relative_vectors(
     source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, manifold: Manifold
-) -> Tensor:
-    r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target, ``[E, n]``."""
+) -> EdgeVectors:
+    r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
     dtype = working_dtype(target)
     points_i, gap_i = to_ball(target.to(dtype), manifold)
     points_j, gap_j = points_i, gap_i
@@ -95,8 +95,7 @@ def relative_vectors(
     alpha, beta = edge_coefficients(
         points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
     )
-    nothing = points_i.new_zeros(points_i.shape, dtype=dtype)
-    return edge_values(nothing, points_i.double(), points_j.double(), alpha, beta, rowptr, col)
+    return EdgeVectors(points_i.double(), points_j.double(), alpha, beta, col)
 
 
 class WindowTerms(NamedTuple):
@@ -117,8 +116,8 @@ class WindowTerms(NamedTuple):
 
     def of_sources(self) -> EdgeTerms:
         """The same with each edge as its own source."""
-        value = self.of_edges @ self.weight.t()
-        return EdgeTerms(*linear_terms(self.absolute, value, self.rowptr))
+        values = EdgeVectors.stored(self.of_edges @ self.weight.t(), self.rowptr)
+        return EdgeTerms(self.absolute, *values[:4], self.rowptr, values.col)
 
 
 def window_terms(

@@ -21,7 +21,7 @@ from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, with_int64
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
-from torch_geometric_hyperbolic.nn.conv._fused_edges import edge_terms, fused_edges
+from torch_geometric_hyperbolic.nn.conv._fused_edges import Terms, edge_terms, fused_edges
 from torch_geometric_hyperbolic.nn.conv._window import (
     Description,
     describe_edges,
@@ -191,6 +191,7 @@ class HyperbolicEdgeConv(MessagePassing):
     ) -> Tensor:
         """Without message passing: edges come grouped by their targets."""
         describe = self._description()
+        terms: Terms
         if describe is None:
             terms = edge_terms(split.linear, source, target, rowptr, col, self.manifold)
         else:
