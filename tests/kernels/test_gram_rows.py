@@ -5,7 +5,7 @@ import torch
 from torch.library import opcheck
 
 from tests.kernels.test_local_coordinates import compiled, fused, windows  # noqa: F401
-from torch_geometric_hyperbolic.kernels import gram_rows
+from torch_geometric_hyperbolic.kernels import EdgeVectors, gram_rows
 from torch_geometric_hyperbolic.kernels.gram_rows import _gram_rows
 
 
@@ -36,7 +36,7 @@ def test_nothing_in_nothing_out(fused):  # noqa: F811
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_is_a_proper_operator(dtype):
     v, rowptr = windows(3)
-    opcheck(_gram_rows, (v.to(dtype).requires_grad_(), rowptr))
+    opcheck(_gram_rows, (*EdgeVectors.stored(v.to(dtype).requires_grad_(), rowptr), rowptr))
 
 
 @compiled

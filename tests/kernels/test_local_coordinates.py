@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
-from torch_geometric_hyperbolic.kernels import local_coordinates, set_fused
+from torch_geometric_hyperbolic.kernels import EdgeVectors, local_coordinates, set_fused
 from torch_geometric_hyperbolic.kernels.local_coordinates import _local_coordinates
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -211,7 +211,8 @@ def test_the_number_of_threads_does_not_matter():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_is_a_proper_operator(dtype):
     v, rowptr = windows(3)
-    opcheck(_local_coordinates, (v.to(dtype).requires_grad_(), rowptr, 3))
+    given = EdgeVectors.stored(v.to(dtype).requires_grad_(), rowptr)
+    opcheck(_local_coordinates, (*given, rowptr, 3))
 
 
 @compiled

@@ -40,6 +40,13 @@ def linear_max(
 
     Returns:
         As :func:`edge_max`. Once differentiable in the first three arguments.
+
+    Example:
+        >>> absolute, given, rowptr = torch.zeros(1, 1), torch.rand(3, 2), torch.tensor([0, 3])
+        >>> sign = torch.ones(1, dtype=torch.float64)
+        >>> z, *_ = linear_max(absolute, given, torch.tensor([[2.0, 0.0]]), rowptr, sign)
+        >>> torch.equal(z[0, 0], 2 * given[:, 0].max())
+        True
     """
     if fused_engine(absolute) == "numba":
         return _linear_max(absolute, given, weight, rowptr, sign)
