@@ -28,8 +28,9 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
     far a neighbour is, how central, and how much of the window lies along it, but not everything:
     for that see ``frame='local'`` of :class:`HyperbolicEdgeConv`.
 
-    Cost :math:`O(k^2 F_{in} + k F_{out})` per node; :math:`O(E (F_{in} + F_{out}))` memory. Fused
-    where :class:`HyperbolicEdgeConv` is, and then once differentiable.
+    Cost :math:`O(k^2 F_{in} + k F_{out})` per node. Fused where :class:`HyperbolicEdgeConv` is: then
+    once differentiable, with :math:`O(E + N (F_{in} + F_{out}))` memory for a maximum on the CPU
+    over batches of clouds; otherwise :math:`O(E (F_{in} + F_{out}))`.
 
     Args:
         nn (torch.nn.Module): A neural network :math:`h_{\mathbf{\Theta}}` from the invariants
