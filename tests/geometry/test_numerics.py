@@ -73,6 +73,12 @@ def test_safe_sqrt_is_the_root_with_gradient_zero_at_zero(dtype):
 
 
 @both_dtypes
+def test_safe_sqrt_hides_rounding_below_zero_and_no_nan(dtype):
+    root = num.safe_sqrt(torch.tensor([-1e-9, torch.nan, torch.inf], dtype=dtype))
+    assert root[0] == 0 and root[1].isnan() and root[2] == torch.inf
+
+
+@both_dtypes
 @pytest.mark.parametrize("c", [1e-6, 0.13, 1.0, 2.7, 1e3])
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_the_gap_is_accurate_up_to_the_boundary(as_tensor, c, dtype):

@@ -14,10 +14,10 @@ from tests.kernels.graphs import (
     values_of_edges,
 )
 from tests.kernels.test_local_coordinates import compiled, fused  # noqa: F401
-from torch_geometric_hyperbolic.kernels import EdgeVectors, gram_rows, local_coordinates
+from torch_geometric_hyperbolic.kernels import EdgeVectors, local_coordinates, window_lengths
 
 OPERATORS = {
-    "gram_rows": gram_rows,
+    "window_lengths": lambda v, rowptr: torch.cat([t.flatten() for t in window_lengths(v, rowptr)]),
     "local_coordinates": local_coordinates,
     "two axes": lambda v, rowptr: local_coordinates(v, rowptr, 2),
 }

@@ -37,6 +37,15 @@ def assert_near(actual: Tensor, expected: Tensor, factor: float = 1.0) -> None:
 
 @every_manifold
 class TestPoints:
+    def test_a_coordinate_that_is_nan_stays_visible(self, manifold):
+        x = points(manifold, 4, 3)
+        y = x.clone()
+        y[1, -1] = torch.nan
+        for result in (manifold.dist(x, y), manifold.dist(y, x), manifold.dist0(y)):
+            assert result.isnan().tolist() == [False, True, False, False]
+        for result in (manifold.log0(y), manifold.rel(x, y), manifold.rel(y, x)):
+            assert result.isnan().any(-1).tolist() == [False, True, False, False]
+
     def test_ambient_dim_is_the_number_of_coordinates(self, manifold):
         for channels in (1, 3, 64):
             expected = channels + isinstance(manifold, Lorentz)

@@ -170,9 +170,12 @@ def difference(y: Tensor, x: Tensor, s: Tensor) -> Tensor:
 
 
 def safe_sqrt(z: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 (a subgradient of the norm) instead of infinite."""
-    positive = z > 0
-    return torch.where(positive, torch.where(positive, z, 1.0).sqrt(), 0.0)
+    """Square root whose gradient at 0 is 0 (a subgradient of the norm) instead of infinite.
+
+    Below 0, where only rounding leads, it is 0; NaN stays NaN.
+    """
+    nothing = z <= 0
+    return torch.where(nothing, 0.0, torch.where(nothing, 1.0, z).sqrt())
 
 
 def _polynomial(coefficients: tuple[float, ...], z: Tensor) -> Tensor:

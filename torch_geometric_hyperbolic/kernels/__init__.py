@@ -8,7 +8,6 @@ from torch_geometric_hyperbolic.kernels.edge_values import edge_values
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 from torch_geometric_hyperbolic.kernels.farthest_points import farthest_points
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
-from torch_geometric_hyperbolic.kernels.gram_rows import gram_rows
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
 from torch_geometric_hyperbolic.kernels.knn import knn_table
 from torch_geometric_hyperbolic.kernels.linear_max import linear_max
@@ -17,6 +16,7 @@ from torch_geometric_hyperbolic.kernels.move import move
 from torch_geometric_hyperbolic.kernels.radial import chart, exp0, log0
 from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
 from torch_geometric_hyperbolic.kernels.to_ball import to_ball
+from torch_geometric_hyperbolic.kernels.window_lengths import window_lengths
 
 __all__ = [
     "EdgeVectors",
@@ -29,7 +29,6 @@ __all__ = [
     "farthest_points",
     "frechet_mean",
     "fused_engine",
-    "gram_rows",
     "group_edges",
     "knn_table",
     "linear_max",
@@ -39,4 +38,5 @@ __all__ = [
     "relative_windows",
     "set_fused",
     "to_ball",
+    "window_lengths",
 ]

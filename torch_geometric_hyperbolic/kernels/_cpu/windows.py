@@ -4,6 +4,7 @@ A window's vectors :math:`v_e = \alpha_e (R_j - R_i) - \beta_e R_i` are made in 
 cache, and so are their gradients.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,10 +31,11 @@ STRIP = 4
 
 
 @compiled
-def rows(start, stop, v, rowptr, out):
-    """Of every row of every window's Gram matrix the diagonal entry, mean, and mean square."""
+def lengths(start, stop, v, rowptr, of_windows, of_vectors):
+    """The lengths of every window and of its vectors: see :func:`window_lengths`."""
     channels, longest = v.relative_i.shape[1], _longest(start, stop, rowptr) + STRIP
     window, strip = np.zeros((longest, channels)), np.empty((STRIP, longest))
+    own, mean, square = np.empty(longest), np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         _vectors(v, i, rowptr, window)
@@ -44,29 +46,55 @@ def rows(start, stop, v, rowptr, out):
                 for b in range(size):
                     total += strip[a - top, b]
                     squares += strip[a - top, b] * strip[a - top, b]
-                out[first + a, 0] = strip[a - top, a]
-                out[first + a, 1] = total / size
-                out[first + a, 2] = squares / size
+                own[a], mean[a], square[a] = strip[a - top, a], total / size, squares / size
+        of_all, of_mean = 0.0, 0.0
+        for a in range(size):
+            of_all += own[a] / size
+            of_mean += mean[a] / size
+        root = math.sqrt(of_all)
+        unit = 1 / root if root != 0 else 1.0
+        of_windows[i, 0] = root
+        of_windows[i, 1] = math.sqrt(of_mean) if not of_mean < 0 else 0.0
+        for a in range(size):
+            of_vectors[first + a, 0] = math.sqrt(own[a])
+            of_vectors[first + a, 1] = mean[a] * unit
+            of_vectors[first + a, 2] = math.sqrt(square[a]) * unit
 
 
 @compiled
-def row_gradients(start, stop, v, rowptr, grad, cuts, d_v):
-    """What gradients of :func:`rows` make of the vectors' terms, of clouds ``start`` to ``stop``:
-    see :func:`edges.cloud_cuts`. Those that belong to sources are added to ``d_v.relative_j``.
+def length_gradients(
+    start, stop, v, rowptr, of_windows, of_vectors, grad_windows, grad_vectors, cuts, d_v
+):
+    r"""What gradients of :func:`lengths` make of the vectors' terms, of clouds ``start`` to
+    ``stop``: see :func:`edges.cloud_cuts`. Those of sources are added to ``d_v.relative_j``.
+
+    With :math:`s` and :math:`t` of the window and :math:`e_1, e_2, e_3` of a vector :math:`a`, the
+    derivatives by :math:`G_{aa}` are :math:`1 / 2 e_1` of :math:`e_1` and :math:`1 / 2 s k` of
+    :math:`s`, on which :math:`e_2` and :math:`e_3` depend by :math:`-e_2 / s` and
+    :math:`-e_3 / s`; by the row's mean :math:`1 / s` of :math:`e_2` and :math:`1 / 2 t k` of
+    :math:`t`; by its mean square :math:`1 / 2 e_3 s^2` of :math:`e_3`.
     """
     start, stop = cuts[start], cuts[stop]
     channels, longest = v.relative_i.shape[1], _longest(start, stop, rowptr) + STRIP
     window, across = np.zeros((longest, channels)), np.zeros((channels + 1, longest))
     strip, total = np.empty((STRIP, longest)), np.empty((STRIP, channels + 1))
-    by_mean, by_square = np.empty(longest), np.empty(longest)
+    by_own, by_mean, by_square = np.empty(longest), np.empty(longest), np.empty(longest)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         d_v.relative_i[i] = 0
         _vectors(v, i, rowptr, window)
         _transpose(window, 0, size, across)
+        by_s = _inverse(of_windows[i, 0])
+        of_s = np.float64(grad_windows[i, 0])
+        of_t = grad_windows[i, 1] * _inverse(of_windows[i, 1])
+        for e in range(first, first + size):
+            of_s -= grad_vectors[e, 1] * of_vectors[e, 1] * by_s
+            of_s -= grad_vectors[e, 2] * of_vectors[e, 2] * by_s
         for a in range(size):
-            by_mean[a] = grad[first + a, 1] / size
-            by_square[a] = 2.0 * grad[first + a, 2] / size
+            e = first + a
+            by_own[a] = grad_vectors[e, 0] * _inverse(of_vectors[e, 0]) + of_s * by_s / size
+            by_mean[a] = (grad_vectors[e, 1] * by_s + 0.5 * of_t / size) / size
+            by_square[a] = grad_vectors[e, 2] * _inverse(of_vectors[e, 2]) * by_s * by_s / size
         for top in range(0, size, STRIP):
             bottom = min(top + STRIP, size)
             _inner(window, top, STRIP, window, size, channels, strip)
@@ -74,9 +102,15 @@ def row_gradients(start, stop, v, rowptr, grad, cuts, d_v):
                 for b in range(size):
                     by = by_mean[a] + by_mean[b]
                     strip[a - top, b] = by + strip[a - top, b] * (by_square[a] + by_square[b])
-                strip[a - top, a] += 2.0 * grad[first + a, 0]
+                strip[a - top, a] += by_own[a]
             _inner(strip, 0, STRIP, across, channels, size, total)
             _pull(v, i, first + top, bottom - top, total, d_v)
+
+
+@compiled
+def _inverse(length):
+    """1 / length; 0 for 0, whose gradient is 0."""
+    return 1 / np.float64(length) if length != 0 else 0.0
 
 
 @compiled
@@ -154,7 +188,7 @@ def _leader(rest, to_mean, size, widest, tie):
 
 @compiled
 def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, cuts, d_v):
-    r"""What a gradient of the coordinates makes of the vectors' terms: see :func:`row_gradients`.
+    r"""What gradients of coordinates make of the vectors' terms: see :func:`length_gradients`.
 
     With pivot rows :math:`L` and :math:`G = V V^\top`, :math:`Z = G_{:P} L^{-\top}` and
     :math:`G_{PP} = L L^\top`: the gradients of :math:`G_{:P}` and :math:`G_{PP}` are
@@ -299,7 +333,7 @@ def _inner(x, first, count, y, columns, width, out):
 def gradients(
     loop: Any, v: EdgeVectors, rowptr: Tensor, *rest: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the vectors' terms by :func:`row_gradients` or :func:`coordinate_gradients`.
+    """Gradients of the vectors' terms by :func:`length_gradients` or :func:`coordinate_gradients`.
 
     One pass, a thread for whole clouds, where the graph falls into clouds; otherwise those of the
     vectors themselves are stored. Which, depends on the graph alone.

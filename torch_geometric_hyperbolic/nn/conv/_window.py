@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from torch_geometric_hyperbolic.geometry._numerics import safe_sqrt, working_dtype
+from torch_geometric_hyperbolic.geometry._numerics import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     EdgeVectors,
     edge_coefficients,
-    gram_rows,
     group_edges,
     linear_max,
     local_coordinates,
@@ -44,31 +43,13 @@ def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     return pad(window_mean(z, rowptr), (0, channels - rank)), z
 
 
-def invariants(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Lengths: of the window, that of its mean and its root mean square length :math:`s`; of each
-    vector :math:`v_j`, its own, and the mean and the root mean square over its row of the Gram
-    matrix, :math:`\langle v_j, v_l \rangle / s`.
-    """
-    rows = gram_rows(v, rowptr)
-    of_windows = safe_sqrt(window_mean(rows[:, :2], rowptr))  # [M, 2]: s, length of the mean
-    unit = torch.where(of_windows > 0, of_windows, 1.0)[_numbers(rows, rowptr), :1]
-    length, mean, square = rows.split(1, dim=-1)
-    of_edges = [safe_sqrt(length), mean / unit, safe_sqrt(square) / unit]
-    dtype = v.alpha.dtype
-    return of_windows.to(dtype), torch.cat(of_edges, dim=-1).to(dtype)
-
-
 def window_mean(v: Tensor, rowptr: Tensor) -> Tensor:
     """The mean of each window, ``[M, n]``; 0 for an empty one."""
     count = rowptr.diff()[:, None]
-    total = v.new_zeros(len(count), v.size(1)).index_add_(0, _numbers(v, rowptr), v)
+    windows = torch.arange(len(count), device=v.device)
+    number = windows.repeat_interleave(rowptr.diff(), output_size=v.size(0))
+    total = v.new_zeros(len(count), v.size(1)).index_add_(0, number, v)
     return total / torch.where(count > 0, count, 1)
-
-
-def _numbers(v: Tensor, rowptr: Tensor) -> Tensor:
-    """The window of each vector, ``[E]``."""
-    windows = torch.arange(len(rowptr) - 1, device=v.device)
-    return windows.repeat_interleave(rowptr.diff(), output_size=v.size(0))
 
 
 def describe_edges(

@@ -5,9 +5,10 @@ from typing import Any, Optional
 
 from torch import Tensor
 
+from torch_geometric_hyperbolic.kernels import window_lengths
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split
-from torch_geometric_hyperbolic.nn.conv._window import Description, invariants
+from torch_geometric_hyperbolic.nn.conv._window import Description
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
 
 
@@ -28,9 +29,9 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
     far a neighbour is, how central, and how much of the window lies along it, but not everything:
     for that see ``frame='local'`` of :class:`HyperbolicEdgeConv`.
 
-    Cost :math:`O(k^2 F_{in} + k F_{out})` per node. Fused where :class:`HyperbolicEdgeConv` is: then
-    once differentiable, with :math:`O(E + N (F_{in} + F_{out}))` memory for a maximum on the CPU
-    over batches of clouds; otherwise :math:`O(E (F_{in} + F_{out}))`.
+    Cost :math:`O(k^2 F_{in} + k F_{out})` per node. Fused where :class:`HyperbolicEdgeConv` is,
+    and then once differentiable, with :math:`O(E + N (F_{in} + F_{out}))` memory for the maximum
+    over batches of clouds on the CPU; otherwise :math:`O(E (F_{in} + F_{out}))`.
 
     Args:
         nn (torch.nn.Module): A neural network :math:`h_{\mathbf{\Theta}}` from the invariants
@@ -76,7 +77,7 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
         super().__init__(nn, aggr, manifold=manifold, frame=None, **kwargs)
 
     def _description(self) -> Optional[Description]:
-        return invariants
+        return window_lengths
 
     def _width(self, split: Optional[Split]) -> Optional[int]:
         if split is not None and split.linear.weight.size(1) != self.num_invariants:
