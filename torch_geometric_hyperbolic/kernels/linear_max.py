@@ -134,7 +134,7 @@ def _linear_max_backward(
             how = edges.Selected((edge[targets] - these.start).numpy())
             by = (how, grad_z[targets], grad_total, 2 * grad_squares)
             d_value = d_buffer[: these.stop - these.start].zero_()
-            d_absolute[targets] = edges.gradients_of_own(*terms, *by, d_value)
+            d_absolute[targets] = edges.gradients_of_own(terms, *by, d_value)
             torch.mm(d_value, by_row.t(), out=d_given[these])
             d_by_row.addmm_(given[these].t(), d_value)
     return d_absolute, d_given, d_by_row.t().contiguous()

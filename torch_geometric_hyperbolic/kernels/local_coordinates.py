@@ -12,6 +12,10 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import windows
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.local_coordinates import (
+        coordinate_gradients,
+        coordinates,
+    )
 
 
 def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None = None) -> Tensor:
@@ -99,7 +103,7 @@ def _local_coordinates(
 ) -> tuple[Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
     outputs = _outputs(*v, rowptr, rank)
-    parallel(windows.coordinates, len(rowptr) - 1, v, rowptr, TIE[alpha.dtype], *outputs)
+    parallel(coordinates, len(rowptr) - 1, v, rowptr, TIE[alpha.dtype], *outputs)
     return outputs
 
 
@@ -130,7 +134,7 @@ def _local_coordinates_backward(
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
-    return windows.gradients(windows.coordinate_gradients, v, rowptr, z, pivot, grad)
+    return windows.gradients(coordinate_gradients, v, rowptr, z, pivot, grad)
 
 
 @_local_coordinates_backward.register_fake

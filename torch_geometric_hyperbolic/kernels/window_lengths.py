@@ -12,6 +12,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import windows
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.window_lengths import length_gradients, lengths
 
 
 def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +69,7 @@ def _window_lengths(
 ) -> tuple[Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
     outputs = _outputs(*v, rowptr)
-    parallel(windows.lengths, len(rowptr) - 1, v, rowptr, *outputs)
+    parallel(lengths, len(rowptr) - 1, v, rowptr, *outputs)
     return outputs
 
 
@@ -99,7 +100,7 @@ def _window_lengths_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
     outputs = (of_windows, of_vectors, grad_windows, grad_vectors)
-    return windows.gradients(windows.length_gradients, v, rowptr, *outputs)
+    return windows.gradients(length_gradients, v, rowptr, *outputs)
 
 
 @_window_lengths_backward.register_fake

@@ -308,27 +308,19 @@ def gradients(
 
 
 def gradients_of_own(
-    absolute: Tensor,
-    relative_i: Tensor,
-    relative_j: Tensor,
-    alpha: Tensor,
-    beta: Tensor,
-    rowptr: Tensor,
-    col: Tensor,
+    terms: tuple[Tensor, ...],
     how: Selected | Given | Activated,
     grad: Tensor,
     constant: Tensor,
     linear: Tensor,
     d_relative_j: Tensor,
 ) -> Tensor:
-    """Gradient of ``absolute`` where each edge is its own source, that of whose value is added to
-    ``d_relative_j``.
+    """Gradient of ``absolute``, the first of the terms, where each edge is its own source, whose
+    gradients are added to ``d_relative_j``.
     """
-    terms = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-    others = (absolute, relative_i, alpha, beta)
-    d_absolute, *unused = (torch.empty(t.shape, dtype=t.dtype) for t in others)
-    by = (how, grad, constant, linear)
-    windows = torch.arange(len(rowptr))
-    out = (d_absolute, *unused, windows, d_relative_j)
-    parallel(grad_targets, len(absolute), *terms, *by, *out)
-    return d_absolute
+    absolute, relative_i, _, alpha, beta, rowptr, _ = terms
+    given = (absolute, relative_i, alpha, beta)
+    out = [torch.empty(t.shape, dtype=t.dtype) for t in given]
+    clouds = (torch.arange(len(rowptr)), d_relative_j)
+    parallel(grad_targets, len(absolute), *terms, how, grad, constant, linear, *out, *clouds)
+    return out[0]
