@@ -14,6 +14,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
 
+#: What :func:`edge_max` takes, but for the sign.
 Terms = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 #: Windows whose edges are there at a time.
 PART = 1024

@@ -37,7 +37,7 @@ def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     A window of ``k`` vectors has at most ``k`` axes: coordinates beyond them are not made.
     """
     channels = rank = v.relative_i.size(1)
-    if not torch.compiler.is_compiling() and len(rowptr) > 1:  # no shape of values there
+    if not torch.compiler.is_compiling() and len(rowptr) > 1:  # no shapes from values there
         rank = min(rank, int(rowptr.diff().max()))
     z = local_coordinates(v, rowptr, rank)
     return pad(window_mean(z, rowptr), (0, channels - rank)), z
