@@ -636,6 +636,13 @@ def test_unknown_manifold_is_named(manifold):
 
 
 @pytest.mark.parametrize("manifold", SPACES, ids=str)
+def test_an_odd_number_of_inputs_is_named(manifold):
+    conv = HyperbolicEdgeConv(Linear(7, 5), manifold=manifold)
+    with pytest.raises(ValueError, match=r"^'nn' must take 2 \* in_channels inputs \(got 7\)$"):
+        conv(manifold.origin(4, 3), edges(4, 4, 6))
+
+
+@pytest.mark.parametrize("manifold", SPACES, ids=str)
 def test_wrong_last_dimension_is_named(manifold):
     conv = HyperbolicEdgeConv(Linear(6, 5), manifold=manifold)
     width = manifold.ambient_dim(3)

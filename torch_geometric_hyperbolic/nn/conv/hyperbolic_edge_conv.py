@@ -166,7 +166,10 @@ class HyperbolicEdgeConv(MessagePassing):
         """Coordinates of an input point, as far as ``nn`` tells."""
         if split is None:
             return None
-        return self.manifold.ambient_dim(split.linear.weight.size(1) // 2)
+        inputs = split.linear.weight.size(1)
+        if inputs % 2:
+            raise ValueError(f"'nn' must take 2 * in_channels inputs (got {inputs})")
+        return self.manifold.ambient_dim(inputs // 2)
 
     def _may_fuse(self, x: Tensor) -> bool:
         """Whether nobody watches, or has changed, the steps of message passing."""
