@@ -172,6 +172,24 @@ def test_points_may_have_any_leading_dimensions(space):
 
 
 @compiled
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+def test_one_call_after_another_gives_the_same_bits(space):
+    """Whichever thread does which rows, and wherever its memory lies."""
+    manifold = space(0.7, learnable=True)
+    x, v = manifold.random(24, 5, dtype=torch.float64).detach(), torch.randn(24, 5).double()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        first, *others = [
+            with_gradients(lambda x, v: move(x, v, manifold), manifold, x, v) for _ in range(12)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(other, first, strict=True))
+
+
+@compiled
 @each_space
 def test_threads_and_strides_do_not_change_the_result(space):
     manifold = space(0.7, learnable=True)

@@ -30,11 +30,6 @@ def edges(num_source: int, num_target: int, count: int) -> Tensor:
     )
 
 
-#: Between two runs of one formula on the same numbers: BLAS may sum the tens of products in another
-#: order, each of which rounds numbers up to a few tens to 16 digits.
-SAME = 1e-12
-
-
 def assert_near(actual: Tensor, expected: Tensor, atol: float = 1e-10) -> None:
     torch.testing.assert_close(actual, expected, atol=atol, rtol=0.0)
 

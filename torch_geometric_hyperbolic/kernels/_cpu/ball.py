@@ -10,7 +10,8 @@ hyperboloid), :math:`t = \tanh(s) / s` at its length :math:`s = \sqrt c \|w\|`,
 
 is the result on the ball, and :math:`2 m D / g_x g_y` the space part of that on the hyperboloid.
 A gradient by :math:`c` is summed per block of rows, so that it does not depend on the number of
-threads.
+threads. No loop both sums and writes: LLVM would choose the order of such a sum by where the arrays
+happen to lie in memory, hence by the thread.
 """
 
 import math
@@ -82,8 +83,10 @@ def move(start, stop, x, v, c, step, smallest, hyperboloid, out):
         length = 0.0
         for f in range(channels):
             value = by_p * point[f] + by_v * v[row, f]
-            moved[f] = value if hyperboloid else x.dtype.type(value)
             length += value * value
+        for f in range(channels):
+            value = by_p * point[f] + by_v * v[row, f]
+            moved[f] = value if hyperboloid else x.dtype.type(value)
         near = product < 4 * smallest * below
         _, length = _keep_inside(moved, length, c, step, smallest, hyperboloid, near)
         for f in range(channels):
@@ -124,9 +127,11 @@ def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, 
             length, grad_end = 0.0, 0.0
             for f in range(channels):
                 value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
-                moved[f] = value if hyperboloid else x.dtype.type(value)
                 length += value * value
                 grad_end += grad_out[row, first + f] * value
+            for f in range(channels):
+                value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
+                moved[f] = value if hyperboloid else x.dtype.type(value)
             near = product < 4 * smallest * below
             short, length = _keep_inside(moved, length, c, step, smallest, hyperboloid, near)
             # the gradient of the space part is short * (grad_out + by_end * moved)
@@ -142,6 +147,7 @@ def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, 
             gx, gv = 0.0, 0.0
             for f in range(channels):
                 back[f] = to * short * (grad_out[row, first + f] + by_end * moved[f])
+            for f in range(channels):
                 gx += back[f] * by * point[f]
                 gv += back[f] * scale * v[row, f]
             d_below = (of_to - (alpha - 1) * gx - kappa * gv) / below

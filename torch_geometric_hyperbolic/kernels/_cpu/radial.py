@@ -82,9 +82,10 @@ def point_row(x, i, c, step, smallest, hyperboloid, row):
     first = 1 if hyperboloid else 0
     squared, shrink = 0.0, 1.0
     for k in range(len(row)):
-        value = x[i, first + k]
-        row[k] = value
-        squared += np.float64(value) * np.float64(value)
+        value = np.float64(x[i, first + k])
+        squared += value * value
+    for k in range(len(row)):
+        row[k] = x[i, first + k]
     if hyperboloid:
         s = c * squared
         if not s <= MAX_SPACE**2:
