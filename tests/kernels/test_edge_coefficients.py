@@ -212,6 +212,17 @@ def test_without_edges_gradients_are_zero(size):
         assert not grad.any()
 
 
+@each_operator
+@pytest.mark.parametrize("used", [0, 1])
+def test_a_scalar_that_is_not_used_has_no_gradients(operator, used):
+    inputs, graph = random_inputs(SIZES["ragged"]), random_graph(SIZES["ragged"])
+    scalars = lambda *args: operator(*args, 1.0, *graph, DOUBLE)  # noqa: E731
+    alone = gradients(lambda *args: scalars(*args)[used], inputs)
+    beside = gradients(lambda *args: scalars(*args)[used] + 0 * sum(scalars(*args)), inputs)
+    for actual, expected in zip(alone, beside, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
 @each_dtype
 def test_memory_layout_does_not_matter(dtype):
     size = SIZES["ragged"]

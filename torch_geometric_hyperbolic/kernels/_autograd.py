@@ -13,6 +13,11 @@ def refuse_second_derivatives(name: str) -> None:
         raise RuntimeError(f"{name} is once differentiable (got create_graph=True)")
 
 
+def or_zeros(grad: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
+    """A gradient, or zeros for an output that nobody used."""
+    return like.new_zeros(shape) if grad is None else grad
+
+
 def sum_in_order(values: Tensor) -> Tensor:
     """The sum of a vector on the CPU, the same for any number of threads."""
     return values.new_tensor(values.numpy().sum())

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
+    or_zeros,
     refuse_second_derivatives,
     sum_in_order,
 )
@@ -15,7 +16,7 @@ from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
-    from torch_geometric_hyperbolic.kernels._cpu import coefficients, edges
+    from torch_geometric_hyperbolic.kernels._cpu import coefficients, graphs
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import coefficients as triton_coefficients
@@ -91,7 +92,7 @@ def _edge_coefficients_backward(
     of_outputs = (kept, grad_alpha, grad_beta)
     given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col, *of_outputs)
     of_targets = (d_points_i, d_gap_i, d_c)
-    cuts = edges.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
+    cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
     if len(cuts) > 2:
         d_points_j = torch.zeros(points_j.shape, dtype=torch.float64)
         d_gap_j = torch.zeros(gap_j.shape, dtype=torch.float64)
@@ -103,7 +104,7 @@ def _edge_coefficients_backward(
         of_edges = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
         none = (None, None, None)
         parallel(coefficients.grad_targets, len(points_i), *given, *of_targets, *of_edges, *none)
-        order = edges.by_source(rowptr.numpy(), col.numpy(), len(points_j))
+        order = graphs.by_source(rowptr.numpy(), col.numpy(), len(points_j))
         rest = (points_i, points_j, *order, *of_edges)
         parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
     return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, sum_in_order(d_c)
@@ -118,13 +119,14 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     *tensors, unit, rowptr, col, _ = inputs
     ctx.save_for_backward(*tensors, rowptr, col, output[2])
     ctx.unit = unit
+    ctx.set_materialize_grads(False)  # no zeros for what is kept
 
 
 def _backward(ctx, grad_alpha, grad_beta, grad_kept):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_coefficients")
     *tensors, rowptr, col, kept = ctx.saved_tensors
-    of_outputs = (grad_alpha, grad_beta)
-    if installed_engine(grad_alpha) is None:
+    of_outputs = (or_zeros(grad_alpha, col.shape, kept), or_zeros(grad_beta, col.shape, kept))
+    if installed_engine(kept) is None:
         others = (ctx.unit, rowptr, col, torch.float64)
         grads = gradients_of(edge_coefficients_reference, tensors, others, of_outputs)
     else:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
+    or_zeros,
     refuse_second_derivatives,
 )
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
@@ -119,13 +120,19 @@ def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     ctx.save_for_backward(*inputs, output[1])
+    ctx.set_materialize_grads(False)  # no zeros for the edges
 
 
 def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("edge_max")
     *given, rowptr, col, sign, edge = ctx.saved_tensors
-    of_outputs = (grad_z, grad_total, grad_squares)
-    if installed_engine(grad_z) is None:
+    absolute, relative_i = given[:2]
+    of_outputs = (
+        or_zeros(grad_z, absolute.shape, absolute),
+        or_zeros(grad_total, sign.shape, relative_i),
+        or_zeros(grad_squares, sign.shape, relative_i),
+    )
+    if installed_engine(absolute) is None:
         grads = gradients_of(edge_max_reference, given, (rowptr, col, sign), of_outputs)
     else:
         grads = _edge_max_backward(*given, rowptr, col, sign, edge, *of_outputs)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
-    from torch_geometric_hyperbolic.kernels._cpu import edges
+    from torch_geometric_hyperbolic.kernels._cpu import graphs
 
 
 @torch.library.custom_op("tgh::group_edges", mutates_args=())
@@ -60,5 +60,5 @@ if WITH_NUMBA:
                     f"(got {int(low)} to {int(high)})"
                 )
         arrays = (index.long().contiguous().numpy() for index in (source, target))
-        rowptr, col = edges.by_target(*arrays, num_targets)
+        rowptr, col = graphs.by_target(*arrays, num_targets)
         return torch.from_numpy(rowptr), torch.from_numpy(col)

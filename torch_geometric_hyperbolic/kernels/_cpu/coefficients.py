@@ -24,20 +24,22 @@ def _squared(points_i, i, points_j, j):
 def coefficients(
     start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, alpha, beta, kept
 ):
-    """Both scalars of every edge of targets ``start`` to ``stop``; q and a are kept."""
+    """Both scalars of every edge of targets ``start`` to ``stop``; q and a are kept.
+
+    Distances and the functions of them are loops of their own: neither then waits for the other.
+    """
     for i in range(start, stop):
         by_i = 1 / gap_i[i, 0]
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
             by_j = 1 / gap_j[j, 0]
-            if c == 0:
-                alpha[e], beta[e] = unit * by_j, 0.0
-                kept[0, e], kept[1, e] = 0.0, 1.0
-                continue
-            q = c * _squared(points_i, i, points_j, j) * (by_i * by_j)
+            q = c * _squared(points_i, i, points_j, j) * (by_i * by_j) if c != 0 else 0.0
+            kept[0, e], kept[1, e] = q, by_j
+        for e in range(rowptr[i], rowptr[i + 1]):
+            q, by_j = kept[0, e], kept[1, e]
             a, _ = rel_factor(q)
             alpha[e], beta[e] = unit * a * by_j, unit * a * q
-            kept[0, e], kept[1, e] = q, a
+            kept[1, e] = a
 
 
 @compiled
@@ -48,7 +50,7 @@ def grad_targets(
     """Gradients that belong to targets, and of every edge: its ``pull`` on the source along
     :math:`p_j - p_i`, and the gradient by the source's gap.
 
-    With ``cuts`` (see :func:`edges.cloud_cuts`) ``start`` and ``stop`` count clouds instead of
+    With ``cuts`` (see :func:`graphs.cloud_cuts`) ``start`` and ``stop`` count clouds instead of
     targets, and what belongs to sources is added to ``d_points_j`` and ``d_gap_j``, in float64.
     """
     channels = points_i.shape[1]
@@ -98,7 +100,7 @@ def grad_targets(
 def grad_sources(
     start, stop, points_i, points_j, colptr, order, target, pull, d_gap, d_points_j, d_gap_j
 ):
-    """Gradients that belong to sources, edges grouped by them: see :func:`edges.by_source`."""
+    """Gradients that belong to sources, edges grouped by them: see :func:`graphs.by_source`."""
     channels = points_j.shape[1]
     moved = np.empty(channels)
     for j in range(start, stop):

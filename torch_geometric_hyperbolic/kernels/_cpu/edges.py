@@ -14,6 +14,7 @@ import torch
 from numba.extending import overload
 from torch import Tensor
 
+from torch_geometric_hyperbolic.kernels._cpu import graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
 
 #: Targets whose moments are summed before they join the rest: fixed, so that the order of the sum
@@ -54,13 +55,19 @@ def _(how, i, e, channel, z):
 
 
 @compiled
+def _by(alpha, beta, e):
+    """What the source's and the target's terms are multiplied by, of one edge."""
+    by_j = np.float64(alpha[e])
+    return by_j, by_j + np.float64(beta[e])
+
+
+@compiled
 def values(start, stop, absolute, relative_i, relative_j, alpha, beta, rowptr, col, out):
     """The value z of every edge."""
     for i in range(start, stop):
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j = np.float64(alpha[e])
-            by_i = by_j + np.float64(beta[e])
+            by_j, by_i = _by(alpha, beta, e)
             for k in range(absolute.shape[1]):
                 out[e, k] = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
 
@@ -71,32 +78,72 @@ def extremes(
 ):
     """Largest ``sign * z`` of every target in blocks ``start`` to ``stop``, sums of z and z^2."""
     channels = absolute.shape[1]
-    best, where = np.empty(channels), np.empty(channels, np.int32)
+    best, where = np.empty(channels), np.empty(channels, np.int64)
     total, squares = np.empty(channels), np.empty(channels)
     for block in range(start, stop):
         total[:] = 0
         squares[:] = 0
         for i in range(block * BLOCK, min((block + 1) * BLOCK, len(absolute))):
+            first, last = rowptr[i], rowptr[i + 1]
+            fours = last - (last - first) % 4
             best[:] = -np.inf
-            where[:] = -1
-            for e in range(rowptr[i], rowptr[i + 1]):
+            where[:] = first  # stays, even if all values are -inf
+            for e in range(first, fours, 4):
+                j0, j1, j2, j3 = col[e], col[e + 1], col[e + 2], col[e + 3]
+                (a0, b0), (a1, b1) = _by(alpha, beta, e), _by(alpha, beta, e + 1)
+                (a2, b2), (a3, b3) = _by(alpha, beta, e + 2), _by(alpha, beta, e + 3)
+                for k in range(channels):
+                    own, r, s = absolute[i, k], relative_i[i, k], sign[k]
+                    z0 = own + a0 * relative_j[j0, k] - b0 * r
+                    z1 = own + a1 * relative_j[j1, k] - b1 * r
+                    z2 = own + a2 * relative_j[j2, k] - b2 * r
+                    z3 = own + a3 * relative_j[j3, k] - b3 * r
+                    total[k] += (z0 + z1) + (z2 + z3)
+                    squares[k] += (z0 * z0 + z1 * z1) + (z2 * z2 + z3 * z3)
+                    z0, z1, z2, z3 = s * z0, s * z1, s * z2, s * z3
+                    most, at = best[k], where[k]
+                    most, at = (z0, e) if z0 > most else (most, at)
+                    most, at = (z1, e + 1) if z1 > most else (most, at)
+                    most, at = (z2, e + 2) if z2 > most else (most, at)
+                    best[k], where[k] = (z3, e + 3) if z3 > most else (most, at)
+            for e in range(fours, last):
                 j = col[e]
-                by_j = np.float64(alpha[e])
-                by_i = by_j + np.float64(beta[e])
+                by_j, by_i = _by(alpha, beta, e)
                 for k in range(channels):
                     value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                     total[k] += value
                     squares[k] += value * value
-                    signed = sign[k] * value
-                    # the first NaN stays, and the first edge even if its value is -inf
-                    better = (signed > best[k]) | (where[k] < 0)
-                    better |= (signed != signed) & (best[k] == best[k])
-                    best[k] = signed if better else best[k]
-                    where[k] = e if better else where[k]
+                    value *= sign[k]
+                    most, at = best[k], where[k]
+                    best[k], where[k] = (value, e) if value > most else (most, at)
+            if _has_nan(total):
+                terms = absolute, relative_i, relative_j, alpha, beta
+                _find_nan(i, first, last, terms, col, best, where)
             for k in range(channels):
-                edge[i, k] = where[k]
-                z[i, k] = sign[k] * best[k] if where[k] >= 0 else 0.0
+                edge[i, k] = where[k] if last > first else -1
+                z[i, k] = sign[k] * best[k] if last > first else 0.0
         moments[block, 0], moments[block, 1] = total, squares
+
+
+@compiled
+def _has_nan(values):
+    count = 0
+    for k in range(len(values)):
+        count += values[k] != values[k]
+    return count > 0
+
+
+@compiled
+def _find_nan(i, first, last, terms, col, best, where):
+    """The first NaN of a target is what it gets, in channels that have one."""
+    absolute, relative_i, relative_j, alpha, beta = terms
+    for k in range(len(best)):
+        for e in range(first, last):
+            by_j, by_i = _by(alpha, beta, e)
+            value = absolute[i, k] + by_j * relative_j[col[e], k] - by_i * relative_i[i, k]
+            if value != value:
+                best[k], where[k] = value, e
+                break
 
 
 @compiled
@@ -110,8 +157,7 @@ def activated_sums(
         total[:] = 0
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j = np.float64(alpha[e])
-            by_i = by_j + np.float64(beta[e])
+            by_j, by_i = _by(alpha, beta, e)
             for k in range(channels):
                 value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                 total[k] += value if value > 0 else slope * value
@@ -142,7 +188,7 @@ def grad_targets(
 ):
     """Gradients that belong to targets and edges; ``constant + linear * z`` is that of moments.
 
-    With ``cuts`` (see :func:`cloud_cuts`) ``start`` and ``stop`` count clouds instead of targets,
+    With ``cuts`` (see :func:`graphs.cloud_cuts`) ``start`` and ``stop`` count clouds instead of targets,
     and the gradients that belong to sources are added to ``d_relative_j``.
     """
     channels = absolute.shape[1]
@@ -154,8 +200,7 @@ def grad_targets(
         by_r[:] = 0
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j = np.float64(alpha[e])
-            by_i = by_j + np.float64(beta[e])
+            by_j, by_i = _by(alpha, beta, e)
             along, against = 0.0, 0.0
             for k in range(channels):
                 z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
@@ -190,7 +235,7 @@ def grad_sources(
     linear,
     d_relative_j,
 ):
-    """Gradients that belong to sources, edges grouped by them: see :func:`by_source`."""
+    """Gradients that belong to sources, edges grouped by them: see :func:`graphs.by_source`."""
     channels = absolute.shape[1]
     by_r = np.empty(channels)
     for j in range(start, stop):
@@ -198,77 +243,12 @@ def grad_sources(
         for position in range(colptr[j], colptr[j + 1]):
             e = order[position]
             i = target[position]
-            by_j = np.float64(alpha[e])
-            by_i = by_j + np.float64(beta[e])
+            by_j, by_i = _by(alpha, beta, e)
             for k in range(channels):
                 z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_r[k] += by_j * d
         d_relative_j[j] = by_r
-
-
-@compiled
-def cloud_cuts(rowptr, col, num_sources):
-    """Targets before and after which edges share no source: 0, ..., M. None but those two if one
-    part would have more than half of the edges.
-    """
-    targets = len(rowptr) - 1
-    least_after = np.empty(targets + 1, np.int64)
-    least_after[targets] = num_sources
-    for i in range(targets - 1, -1, -1):
-        least = least_after[i + 1]
-        for e in range(rowptr[i], rowptr[i + 1]):
-            least = min(least, col[e])
-        least_after[i] = least
-    cuts = np.empty(targets + 1, np.int64)
-    cuts[0] = 0
-    count, most, largest = 1, -1, 0
-    for i in range(targets):
-        for e in range(rowptr[i], rowptr[i + 1]):
-            most = max(most, col[e])
-        if most < least_after[i + 1] and rowptr[i + 1] > rowptr[cuts[count - 1]]:
-            largest = max(largest, rowptr[i + 1] - rowptr[cuts[count - 1]])
-            cuts[count] = i + 1
-            count += 1
-    if 2 * largest > len(col) or count == 1:
-        return np.array([0, targets])
-    cuts[count - 1] = targets
-    return cuts[:count].copy()
-
-
-@compiled
-def by_target(source, target, num_targets):
-    """Offsets of each target's edges and the sources in that order, by a stable counting sort."""
-    rowptr = np.zeros(num_targets + 1, np.int64)
-    for e in range(len(target)):
-        rowptr[target[e] + 1] += 1
-    for i in range(num_targets):
-        rowptr[i + 1] += rowptr[i]
-    free = rowptr[:-1].copy()
-    col = np.empty(len(source), np.int32)
-    for e in range(len(target)):
-        col[free[target[e]]] = source[e]
-        free[target[e]] += 1
-    return rowptr, col
-
-
-@compiled
-def by_source(rowptr, col, num_sources):
-    """Edges in the order of their sources: offsets of each source, edge, and its target."""
-    colptr = np.zeros(num_sources + 1, np.int64)
-    for e in range(len(col)):
-        colptr[col[e] + 1] += 1
-    for j in range(num_sources):
-        colptr[j + 1] += colptr[j]
-    free = colptr[:-1].copy()
-    order, target = np.empty(len(col), np.int32), np.empty(len(col), np.int32)
-    for i in range(len(rowptr) - 1):
-        for e in range(rowptr[i], rowptr[i + 1]):
-            position = free[col[e]]
-            free[col[e]] = position + 1
-            order[position] = e
-            target[position] = i
-    return colptr, order, target
 
 
 def gradients(
@@ -295,14 +275,14 @@ def gradients(
     )
     by = (how, grad, constant, linear)
     out = (d_absolute, d_relative_i, d_alpha, d_beta)
-    cuts = cloud_cuts(rowptr.numpy(), col.numpy(), len(relative_j))
+    cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(relative_j))
     if len(cuts) > 2:
         d_relative_j.zero_()
         clouds = (torch.from_numpy(cuts), d_relative_j)
         parallel(grad_targets, len(cuts) - 1, *given, rowptr, col, *by, *out, *clouds)
     else:
         parallel(grad_targets, len(absolute), *given, rowptr, col, *by, *out, None, None)
-        order = by_source(rowptr.numpy(), col.numpy(), len(relative_j))
+        order = graphs.by_source(rowptr.numpy(), col.numpy(), len(relative_j))
         parallel(grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
     return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._cpu import edges
+from torch_geometric_hyperbolic.kernels._cpu import edges, graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 
@@ -92,12 +92,12 @@ def gradients(
     loop: Any, v: EdgeVectors, rowptr: Tensor, *rest: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the vectors' terms by ``loop(start, stop, v, rowptr, *rest, cuts, d_v)``, where
-    ``start`` and ``stop`` count clouds: see :func:`edges.cloud_cuts`.
+    ``start`` and ``stop`` count clouds: see :func:`graphs.cloud_cuts`.
 
     One pass, a thread for whole clouds, where the graph falls into clouds; otherwise gradients of
     the vectors themselves are stored first. Which, depends on the graph alone.
     """
-    cuts = edges.cloud_cuts(rowptr.numpy(), v.col.numpy(), len(v.relative_j))
+    cuts = graphs.cloud_cuts(rowptr.numpy(), v.col.numpy(), len(v.relative_j))
     if len(cuts) > 2:
         return _of_clouds(loop, v, rowptr, rest, torch.from_numpy(cuts))
     none = torch.zeros_like(v.relative_i)

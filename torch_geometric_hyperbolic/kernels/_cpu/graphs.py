@@ -1,0 +1,69 @@
+"""Edges sorted by their targets, by their sources, and into clouds."""
+
+import numpy as np
+
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+
+
+@compiled
+def cloud_cuts(rowptr, col, num_sources):
+    """Targets before and after which edges share no source: 0, ..., M. None but those two if one
+    part would have more than half of the edges.
+    """
+    targets = len(rowptr) - 1
+    least_after = np.empty(targets + 1, np.int64)
+    least_after[targets] = num_sources
+    for i in range(targets - 1, -1, -1):
+        least = least_after[i + 1]
+        for e in range(rowptr[i], rowptr[i + 1]):
+            least = min(least, col[e])
+        least_after[i] = least
+    cuts = np.empty(targets + 1, np.int64)
+    cuts[0] = 0
+    count, most, largest = 1, -1, 0
+    for i in range(targets):
+        for e in range(rowptr[i], rowptr[i + 1]):
+            most = max(most, col[e])
+        if most < least_after[i + 1] and rowptr[i + 1] > rowptr[cuts[count - 1]]:
+            largest = max(largest, rowptr[i + 1] - rowptr[cuts[count - 1]])
+            cuts[count] = i + 1
+            count += 1
+    if 2 * largest > len(col) or count == 1:
+        return np.array([0, targets])
+    cuts[count - 1] = targets
+    return cuts[:count].copy()
+
+
+@compiled
+def by_target(source, target, num_targets):
+    """Offsets of each target's edges and the sources in that order, by a stable counting sort."""
+    rowptr = np.zeros(num_targets + 1, np.int64)
+    for e in range(len(target)):
+        rowptr[target[e] + 1] += 1
+    for i in range(num_targets):
+        rowptr[i + 1] += rowptr[i]
+    free = rowptr[:-1].copy()
+    col = np.empty(len(source), np.int32)
+    for e in range(len(target)):
+        col[free[target[e]]] = source[e]
+        free[target[e]] += 1
+    return rowptr, col
+
+
+@compiled
+def by_source(rowptr, col, num_sources):
+    """Edges in the order of their sources: offsets of each source, edge, and its target."""
+    colptr = np.zeros(num_sources + 1, np.int64)
+    for e in range(len(col)):
+        colptr[col[e] + 1] += 1
+    for j in range(num_sources):
+        colptr[j + 1] += colptr[j]
+    free = colptr[:-1].copy()
+    order, target = np.empty(len(col), np.int32), np.empty(len(col), np.int32)
+    for i in range(len(rowptr) - 1):
+        for e in range(rowptr[i], rowptr[i + 1]):
+            position = free[col[e]]
+            free[col[e]] = position + 1
+            order[position] = e
+            target[position] = i
+    return colptr, order, target
