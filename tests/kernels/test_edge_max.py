@@ -1,5 +1,7 @@
 """Largest values of edges and moments of all, against a loop over edges."""
 
+from itertools import combinations
+
 import pytest
 import torch
 from torch.library import opcheck
@@ -143,6 +145,16 @@ def test_the_first_of_equals_is_chosen_and_gets_the_gradient(operator, sign):
     assert edge[:, 0].tolist() == [1 if sign > 0 else 2, -1, 5]
     (grad,) = torch.autograd.grad(z.sum(), args[2])
     assert grad.nonzero()[:, 0].tolist() == [edge[0, 0], 5]
+
+
+@each_operator
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_first_of_equals_is_chosen_wherever_they_are(operator, sign):
+    """A column for every pair of places."""
+    pairs = list(combinations(range(9), 2))
+    values = [[2.0 * sign if e in pair else e % 2 - 1.0 for pair in pairs] for e in range(9)]
+    _, edge, _, _ = operator(*by_hand(values, sign, [9]))
+    assert edge[0].tolist() == [first for first, _ in pairs]
 
 
 @each_operator
