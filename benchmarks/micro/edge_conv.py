@@ -11,6 +11,7 @@ neighbours. `PyG` is torch_geometric.nn.EdgeConv in flat space, `geoopt` its for
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,24 @@ def resident(key: str) -> int:
     return int(next(line for line in lines if line.startswith(key)).split()[1])
 
 
+def spinning_times(repeats: int) -> dict[str, float]:
+    """Times of the first shape where OpenMP's idle threads spin, as they do unless told to sleep
+    before PyTorch is imported; in a process of its own.
+    """
+    call = f"edge_conv.row({BASE}, {['PyG', *SPACES]}, {repeats})"
+    code = f"import torch, json, edge_conv; print(json.dumps({call}))"
+    untold = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env=untold,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(result.stdout)["ms"])
+
+
 def row(shape: tuple[int, int, int, int], names: list[str], repeats: int) -> dict[str, Any]:
     """Times of one shape."""
     times = medians({name: step(name, shape) for name in names}, repeats)
@@ -182,6 +201,7 @@ def main() -> None:
     assert record["errors"]["radius 1"]["PoincareBall"]["output"] < 1e-5
     record["base"] = row(BASE, NAMES, args.repeats)
     record["base"]["MB"] = {name: peak_memory(name, BASE) for name in NAMES}
+    record["base"]["ms, idle threads spin"] = spinning_times(args.repeats)
     record["scaling"] = {
         axis: [row(shape, ["PyG", *SPACES], args.repeats) for shape in tqdm(shapes, desc=axis)]
         for axis, shapes in SCALING.items()

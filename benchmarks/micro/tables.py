@@ -36,6 +36,14 @@ def memory_table(record: dict[str, Any]) -> Table:
     return [list(names.values()), [f"{record['base']['MB'][name]:.0f}" for name in names]]
 
 
+def waiting_table(record: dict[str, Any]) -> Table:
+    """The layer where OpenMP's idle threads sleep, and where they spin."""
+    names = {"PyG": "PyG, flat", **SPACES}
+    rows = [("PASSIVE", record["base"]["ms"]), ("not set", record["base"]["ms, idle threads spin"])]
+    cells = [[policy, *(f"{ms[name]:.1f}" for name in names)] for policy, ms in rows]
+    return [["OMP_WAIT_POLICY", *names.values()], *cells]
+
+
 def error_table(record: dict[str, Any]) -> Table:
     """Errors of output and gradient for points at three distances from the origin."""
     names = {"PyG": "PyG, flat", **SPACES, "geoopt": "geoopt, naive ball"}
@@ -89,6 +97,7 @@ def invariant_table(record: dict[str, Any]) -> Table:
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Table]]] = {
     "layer": ("edge_conv", layer_table),
     "memory": ("edge_conv", memory_table),
+    "waiting": ("edge_conv", waiting_table),
     "error": ("edge_conv", error_table),
     "training_step": ("training_step", step_table),
     "knn": ("knn", knn_table),

@@ -15,7 +15,7 @@ from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
-    from torch_geometric_hyperbolic.kernels._cpu import edges
+    from torch_geometric_hyperbolic.kernels._cpu import edges, extremes
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
@@ -147,11 +147,11 @@ if WITH_NUMBA:
     @edge_max.register_kernel("cpu")
     def _edge_max_cpu(absolute: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         targets, channels = absolute.shape
-        blocks = -(-targets // edges.BLOCK)
+        blocks = -(-targets // extremes.BLOCK)
         z = torch.empty(targets, channels, dtype=absolute.dtype)
         edge = torch.empty(targets, channels, dtype=torch.int32)
         moments = torch.empty(blocks, 2, channels, dtype=torch.float64)
-        parallel(edges.extremes, blocks, absolute, *rest, z, edge, moments)
+        parallel(extremes.extremes, blocks, absolute, *rest, z, edge, moments)
         total, squares = moments.sum(0)
         return z, edge, total.clone(), squares.clone()
 

@@ -356,6 +356,13 @@ def test_weights_of_another_number_than_points_are_refused(mean, manifold: Manif
 
 
 @each_mean
+def test_weights_that_are_no_tensor_are_refused(mean):
+    x = to_model(random_points(), PoincareBall())
+    with pytest.raises(TypeError, match=r"^'weight' must be a tensor \(got list\)$"):
+        mean(manifold=PoincareBall())(x, INDEX, dim_size=SIZE, weight=[1.0] * len(x))
+
+
+@each_mean
 @pytest.mark.parametrize("manifold", [geoopt.PoincareBall(), "poincare", PoincareBall, 1.0])
 def test_a_manifold_of_another_kind_is_refused(mean, manifold):
     with pytest.raises(TypeError, match="'manifold' must be a torch_geometric_hyperbolic"):

@@ -17,10 +17,6 @@ from torch import Tensor
 from torch_geometric_hyperbolic.kernels._cpu import graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
 
-#: Targets whose moments are summed before they join the rest: fixed, so that the order of the sum
-#: does not depend on the number of threads.
-BLOCK = 128
-
 
 class Selected(NamedTuple):
     """The edge that each target and channel took its value from, ``[M, F]``."""
@@ -55,7 +51,7 @@ def _(how, i, e, channel, z):
 
 
 @compiled
-def _by(alpha, beta, e):
+def factors(alpha, beta, e):
     """What the source's and the target's terms are multiplied by, of one edge."""
     by_j = np.float64(alpha[e])
     return by_j, by_j + np.float64(beta[e])
@@ -67,83 +63,9 @@ def values(start, stop, absolute, relative_i, relative_j, alpha, beta, rowptr, c
     for i in range(start, stop):
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j, by_i = _by(alpha, beta, e)
+            by_j, by_i = factors(alpha, beta, e)
             for k in range(absolute.shape[1]):
                 out[e, k] = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
-
-
-@compiled
-def extremes(
-    start, stop, absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign, z, edge, moments
-):
-    """Largest ``sign * z`` of every target in blocks ``start`` to ``stop``, sums of z and z^2."""
-    channels = absolute.shape[1]
-    best, where = np.empty(channels), np.empty(channels, np.int64)
-    total, squares = np.empty(channels), np.empty(channels)
-    for block in range(start, stop):
-        total[:] = 0
-        squares[:] = 0
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, len(absolute))):
-            first, last = rowptr[i], rowptr[i + 1]
-            fours = last - (last - first) % 4
-            best[:] = -np.inf
-            where[:] = first  # stays, even if all values are -inf
-            for e in range(first, fours, 4):
-                j0, j1, j2, j3 = col[e], col[e + 1], col[e + 2], col[e + 3]
-                (a0, b0), (a1, b1) = _by(alpha, beta, e), _by(alpha, beta, e + 1)
-                (a2, b2), (a3, b3) = _by(alpha, beta, e + 2), _by(alpha, beta, e + 3)
-                for k in range(channels):
-                    own, r, s = absolute[i, k], relative_i[i, k], sign[k]
-                    z0 = own + a0 * relative_j[j0, k] - b0 * r
-                    z1 = own + a1 * relative_j[j1, k] - b1 * r
-                    z2 = own + a2 * relative_j[j2, k] - b2 * r
-                    z3 = own + a3 * relative_j[j3, k] - b3 * r
-                    total[k] += (z0 + z1) + (z2 + z3)
-                    squares[k] += (z0 * z0 + z1 * z1) + (z2 * z2 + z3 * z3)
-                    z0, z1, z2, z3 = s * z0, s * z1, s * z2, s * z3
-                    most, at = best[k], where[k]
-                    most, at = (z0, e) if z0 > most else (most, at)
-                    most, at = (z1, e + 1) if z1 > most else (most, at)
-                    most, at = (z2, e + 2) if z2 > most else (most, at)
-                    best[k], where[k] = (z3, e + 3) if z3 > most else (most, at)
-            for e in range(fours, last):
-                j = col[e]
-                by_j, by_i = _by(alpha, beta, e)
-                for k in range(channels):
-                    value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
-                    total[k] += value
-                    squares[k] += value * value
-                    value *= sign[k]
-                    most, at = best[k], where[k]
-                    best[k], where[k] = (value, e) if value > most else (most, at)
-            if _has_nan(total):
-                terms = absolute, relative_i, relative_j, alpha, beta
-                _find_nan(i, first, last, terms, col, best, where)
-            for k in range(channels):
-                edge[i, k] = where[k] if last > first else -1
-                z[i, k] = sign[k] * best[k] if last > first else 0.0
-        moments[block, 0], moments[block, 1] = total, squares
-
-
-@compiled
-def _has_nan(values):
-    count = 0
-    for k in range(len(values)):
-        count += values[k] != values[k]
-    return count > 0
-
-
-@compiled
-def _find_nan(i, first, last, terms, col, best, where):
-    """The first NaN of a target is what it gets, in channels that have one."""
-    absolute, relative_i, relative_j, alpha, beta = terms
-    for k in range(len(best)):
-        for e in range(first, last):
-            by_j, by_i = _by(alpha, beta, e)
-            value = absolute[i, k] + by_j * relative_j[col[e], k] - by_i * relative_i[i, k]
-            if value != value:
-                best[k], where[k] = value, e
-                break
 
 
 @compiled
@@ -157,7 +79,7 @@ def activated_sums(
         total[:] = 0
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j, by_i = _by(alpha, beta, e)
+            by_j, by_i = factors(alpha, beta, e)
             for k in range(channels):
                 value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                 total[k] += value if value > 0 else slope * value
@@ -188,8 +110,8 @@ def grad_targets(
 ):
     """Gradients that belong to targets and edges; ``constant + linear * z`` is that of moments.
 
-    With ``cuts`` (see :func:`graphs.cloud_cuts`) ``start`` and ``stop`` count clouds instead of targets,
-    and the gradients that belong to sources are added to ``d_relative_j``.
+    With ``cuts`` (see :func:`graphs.cloud_cuts`) ``start`` and ``stop`` count clouds instead of
+    targets, and the gradients that belong to sources are added to ``d_relative_j``.
     """
     channels = absolute.shape[1]
     by_a, by_r = np.empty(channels), np.empty(channels)
@@ -200,7 +122,7 @@ def grad_targets(
         by_r[:] = 0
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j, by_i = _by(alpha, beta, e)
+            by_j, by_i = factors(alpha, beta, e)
             along, against = 0.0, 0.0
             for k in range(channels):
                 z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
@@ -243,7 +165,7 @@ def grad_sources(
         for position in range(colptr[j], colptr[j + 1]):
             e = order[position]
             i = target[position]
-            by_j, by_i = _by(alpha, beta, e)
+            by_j, by_i = factors(alpha, beta, e)
             for k in range(channels):
                 z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)

@@ -11,6 +11,8 @@ def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
     shape[dim] = x.size(dim)
     if weight is None:
         return x.new_ones(shape)
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"'weight' must be a tensor (got {type(weight).__name__})")
     if weight.numel() != x.size(dim):
         raise ValueError(
             f"'weight' must have one entry per element (got shape {tuple(weight.shape)} "
