@@ -15,8 +15,26 @@ from _files import write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-WORDS = ("data", "layer", "space", "run", "variant", "network", "trained")  # columns of text
-OPTIONAL = ("points", "layer", "train - test OA")  # columns that show only where a run fills them
+WORDS = (
+    "data",
+    "layer",
+    "space",
+    "settings",
+    "run",
+    "variant",
+    "network",
+    "trained",
+)  # columns of text
+OPTIONAL = (
+    "points",
+    "layer",
+    "settings",
+    "train - test OA",
+)  # columns that show only where a run fills them
+TOLD = (  # settings that have a column, or do not change results beyond rounding
+    "data", "num_points", "layer", "manifold", "curvature", "learnable_curvature", "epochs", "seed",
+    "compile", "eval_batch_size", "nproc_per_node",
+)  # fmt: skip
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 
@@ -124,6 +142,7 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
         "points": str(config.get("num_points", "-")),
         "layer": config.get("layer", "-"),
         "space": space_name(first),
+        "settings": "-",
         "parameters": f"{first['parameters']:,}",
         "epochs": str(config["epochs"]),
         "seeds": str(len(group)),
@@ -133,9 +152,26 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
+def usual_settings(groups: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """The most frequent value of every setting that has no column."""
+    configs = [group[0]["config"] for group in groups]
+    keys = sorted({key for config in configs for key in config} - {*TOLD})
+    values = {key: [config[key] for config in configs if key in config] for key in keys}
+    return {key: max(found, key=found.count) for key, found in values.items()}
+
+
+def unusual(group: list[dict[str, Any]], usual: dict[str, Any]) -> str:
+    """The settings of a group that differ from the usual ones."""
+    config = group[0]["config"]
+    found = (key for key in usual if config.get(key, usual[key]) != usual[key])
+    return ", ".join(f"{key.replace('_', ' ')} {config[key]}" for key in found) or "-"
+
+
 def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
     """Head, and a row per configuration: last epoch, and the best on the validation split."""
-    rows = [table_row(group) for group in group_by_seed(records)]
+    groups = group_by_seed(records)
+    usual = usual_settings(groups)
+    rows = [table_row(group) | {"settings": unusual(group, usual)} for group in groups]
     columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
     return [columns, *([row[c] for c in columns] for row in rows)]
 

@@ -74,6 +74,22 @@ def test_seeds_share_a_row_and_other_settings_do_not():
     assert "| Euclidean |" in rows[1]
 
 
+def test_settings_that_differ_are_told_where_they_are_not_the_usual_ones():
+    records = [make_record(name) for name in ("poincare", "euclidean", "lorentz")]
+    for record in records:
+        record["config"] |= {"dropout": 0.3, "weight_decay": 0.05, "lr": 0.01, "eval_batch_size": 8}
+    assert "settings" not in table_cells(records)[0]
+    records[1]["config"] |= {"dropout": 0.0, "weight_decay": 0.0, "eval_batch_size": 16}
+    del records[2]["config"]["lr"]  # a script of its own, or an older one
+    head, *rows = table_cells(records)
+    place = head.index("settings")
+    assert head[place - 1] == "space"
+    assert [row[place] for row in rows] == ["-", "dropout 0.0, weight decay 0.0", "-"]
+    assert (
+        markdown_table([head, *rows]).splitlines()[1].startswith("| --- | --: | --- | --- | --: |")
+    )
+
+
 def test_without_validation_split_there_is_no_best_column_value():
     record = make_record()
     del record["test"]["best"]
