@@ -263,9 +263,10 @@ def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
 
 def split_step(c: Curvature) -> Curvature:
     """Spacing of the leading parts of coordinates: a power of two of about the ball's radius."""
-    if isinstance(c, Tensor):  # c = 0 is the flat limit: any finite radius will do
+    # c = 0 is the flat limit: any finite radius will do
+    if isinstance(c, Tensor):
         return _SPLIT * (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
-    return _SPLIT * 2.0 ** math.ceil(-0.5 * math.log2(c))
+    return _SPLIT * 2.0 ** (min(60, math.ceil(-0.5 * math.log2(c))) if c > 0 else 60)
 
 
 def gap(x: Tensor, c: Curvature) -> Tensor:

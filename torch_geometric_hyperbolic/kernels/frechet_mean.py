@@ -22,12 +22,52 @@ from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.kernels.group_edges import group_edges
+from torch_geometric_hyperbolic.kernels.radial import constants
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
+
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import frechet_mean as loops
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 
 MAX_STEPS = 100
 
 
 def _sum(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
     return values.new_zeros(num_groups, values.size(1)).index_add_(0, index, values)
+
+
+def frechet_mean_reference(
+    points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor
+) -> Tensor:
+    """:func:`frechet_mean` in plain PyTorch, all groups at once."""
+    mean = start.clone()
+    groups = len(start)
+
+    def cost(candidate: Tensor) -> Tensor:
+        length = _lengths(poincare.rel(candidate[index], points, c=c))
+        return _sum(weight * length.square(), index, groups)
+
+    value = cost(mean)
+    for _ in range(MAX_STEPS):
+        relative = poincare.rel(mean[index], points, c=c)
+        downhill = _sum(weight * relative, index, groups)
+        unit, zeta = directions(relative, c)
+        slope = _sum(weight * zeta, index, groups)
+        safe = downhill / torch.where(slope > 0, slope, 1.0)
+        newton = solve_hessian_reference(downhill, weight, unit, zeta, index)
+        by_safe, by_newton = poincare.move(mean, safe, c=c), poincare.move(mean, newton, c=c)
+        value_safe, value_newton = cost(by_safe), cost(by_newton)
+        better = value_newton <= value_safe
+        step = torch.where(better, by_newton, by_safe)
+        step_value = torch.where(better, value_newton, value_safe)
+        descends = step_value < value
+        if not bool(descends.any()):
+            break
+        mean = torch.where(descends, step, mean)
+        value = torch.where(descends, step_value, value)
+    return mean
 
 
 @torch.library.custom_op("tgh::frechet_mean", mutates_args=())
@@ -48,32 +88,7 @@ def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c
         Points of the ball, ``[G, n]``, float64. Cost :math:`O(E n)` per step; steps stop when the
         cost no longer falls, at most :data:`MAX_STEPS`.
     """
-    mean = start.clone()
-    groups = len(start)
-
-    def cost(candidate: Tensor) -> Tensor:
-        length = _lengths(poincare.rel(candidate[index], points, c=c))
-        return _sum(weight * length.square(), index, groups)
-
-    value = cost(mean)
-    for _ in range(MAX_STEPS):
-        relative = poincare.rel(mean[index], points, c=c)
-        downhill = _sum(weight * relative, index, groups)
-        unit, zeta = directions(relative, c)
-        slope = _sum(weight * zeta, index, groups)
-        safe = downhill / torch.where(slope > 0, slope, 1.0)
-        newton = solve_hessian(downhill, weight, unit, zeta, index)
-        by_safe, by_newton = poincare.move(mean, safe, c=c), poincare.move(mean, newton, c=c)
-        value_safe, value_newton = cost(by_safe), cost(by_newton)
-        better = value_newton <= value_safe
-        step = torch.where(better, by_newton, by_safe)
-        step_value = torch.where(better, value_newton, value_safe)
-        descends = step_value < value
-        if not bool(descends.any()):
-            break
-        mean = torch.where(descends, step, mean)
-        value = torch.where(descends, step_value, value)
-    return mean
+    return frechet_mean_reference(points, weight, index, start, c)
 
 
 @frechet_mean.register_fake
@@ -94,12 +109,10 @@ def directions(relative: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return relative / torch.where(positive, length, 1.0), zeta
 
 
-@torch.library.custom_op("tgh::solve_hessian", mutates_args=())
-def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor) -> Tensor:
-    """Solve ``H v = rhs`` in every group by conjugate gradients; differentiable in ``rhs`` only.
-
-    ``H`` is symmetric with eigenvalues between 1 and the largest ``zeta``; at most ``2 n`` steps.
-    """
+def solve_hessian_reference(
+    rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
+) -> Tensor:
+    """:func:`solve_hessian` in plain PyTorch, all groups at once."""
     groups = len(rhs)
 
     def hessian(v: Tensor) -> Tensor:
@@ -125,6 +138,15 @@ def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index
     return solution
 
 
+@torch.library.custom_op("tgh::solve_hessian", mutates_args=())
+def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor) -> Tensor:
+    """Solve ``H v = rhs`` in every group by conjugate gradients; differentiable in ``rhs`` only.
+
+    ``H`` is symmetric with eigenvalues between 1 and the largest ``zeta``; at most ``2 n`` steps.
+    """
+    return solve_hessian_reference(rhs, weight, unit, zeta, index)
+
+
 @solve_hessian.register_fake
 def _(rhs, weight, unit, zeta, index):  # type: ignore[no-untyped-def]
     return torch.empty_like(rhs)
@@ -140,3 +162,33 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
 
 
 solve_hessian.register_autograd(_backward, setup_context=_setup_context)
+
+
+if WITH_NUMBA:
+
+    def _groups(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Offsets of each group, and its elements in order."""
+        elements = torch.arange(len(index))
+        return group_edges(elements, index, len(index), count)
+
+    @frechet_mean.register_kernel("cpu")
+    def _frechet_mean_cpu(
+        points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor
+    ) -> Tensor:
+        if fused_engine(points) is None:
+            return frechet_mean_reference(points, weight, index, start, c)
+        out = start.new_empty(start.shape)
+        groups = _groups(index, len(start))
+        rest = (start, *constants(points, c), MAX_STEPS, out)
+        parallel(loops.means, len(start), points, weight, *groups, *rest)
+        return out
+
+    @solve_hessian.register_kernel("cpu")
+    def _solve_hessian_cpu(
+        rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
+    ) -> Tensor:
+        if fused_engine(rhs) is None:
+            return solve_hessian_reference(rhs, weight, unit, zeta, index)
+        out, groups = rhs.new_empty(rhs.shape), _groups(index, len(rhs))
+        parallel(loops.solutions, len(rhs), rhs, weight, unit, zeta, *groups, out)
+        return out

@@ -19,7 +19,7 @@ MAX_LENGTH, MAX_SPACE = num.MAX_LENGTH, num.MAX_SPACE
 
 
 @compiled
-def _dot(x, y):
+def dot(x, y):
     total = 0.0
     for k in range(len(x)):
         total += np.float64(x[k]) * np.float64(y[k])
@@ -68,7 +68,7 @@ def shorten_row(row, c, step, smallest, hyperboloid):
     for k in range(len(row)):
         row[k] *= shrink
     if hyperboloid:
-        squared = _dot(row, row)
+        squared = dot(row, row)
         return shrink, squared if np.isnan(squared) else MAX_SPACE**2, 0.0
     gap = row_gap(row, c, step)
     return shrink, 1 - gap, gap
@@ -135,9 +135,9 @@ def chart_gradients(
     for i in range(start, stop):
         shrink, s, by, d_by, g, d_gap = point_row(x, i, c, step, smallest, hyperboloid, row)
         by_log, d_by_log = _log_factor(shrink, s, g, hyperboloid)
-        of_s = d_by * _dot(grad_point[i], row) + d_by_log * _dot(grad_log[i], row)
+        of_s = d_by * dot(grad_point[i], row) + d_by_log * dot(grad_log[i], row)
         of_s += d_gap * grad_gap[i, 0]
-        d_c[i] = of_s * _dot(row, row)
+        d_c[i] = of_s * dot(row, row)
         d_x[i, 0] = 0
         for k in range(len(row)):
             across = by * grad_point[i, k] + by_log * grad_log[i, k]
@@ -180,13 +180,13 @@ def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     r"""Writes ``v``, shortened if it is too long, and the point's row (its space part); returns by
     how much it was shortened, and the factor between the two with its derivative by :math:`s`.
     """
-    shrink, s = 1.0, c * _dot(v, v)
+    shrink, s = 1.0, c * dot(v, v)
     if not s <= MAX_LENGTH**2:
         shrink = shrink_to(v, c, MAX_LENGTH)
     for k in range(len(v)):
         short[k] = v[k] * shrink
     if shrink != 1:
-        s = c * _dot(short, short)
+        s = c * dot(short, short)
     by, d_by = sinhc(s) if hyperboloid else tanhc(s)
     for k in range(len(v)):
         row[k] = short[k] * by
@@ -208,7 +208,7 @@ def exp0(start, stop, v, c, step, smallest, hyperboloid, x):
     for i in range(start, stop):
         _, by, _ = _exp_row(v[i], c, step, smallest, hyperboloid, short, x[i, first:])
         if hyperboloid:
-            x[i, 0] = math.sqrt(1 / c + by * by * _dot(short, short))
+            x[i, 0] = math.sqrt(1 / c + by * by * dot(short, short))
 
 
 @compiled_in_order
@@ -221,11 +221,11 @@ def exp0_gradients(start, stop, v, c, step, smallest, hyperboloid, grad, d_v, d_
         by_time = 0.0
         d_c[i] = 0
         if hyperboloid:  # the time is sqrt(1 / c + |space|^2)
-            by_time = grad[i, 0] / math.sqrt(1 / c + by * by * _dot(short, short))
+            by_time = grad[i, 0] / math.sqrt(1 / c + by * by * dot(short, short))
             d_c[i] = -0.5 * by_time / (c * c)
         for k in range(len(row)):
             back[k] = grad[i, first + k] + by_time * by * short[k]
-        of_s = d_by * _dot(back, short)
-        d_c[i] += of_s * _dot(short, short)
+        of_s = d_by * dot(back, short)
+        d_c[i] += of_s * dot(short, short)
         for k in range(len(row)):
             d_v[i, k] = shrink * (by * back[k] + 2 * c * of_s * short[k])
