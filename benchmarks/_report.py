@@ -99,10 +99,11 @@ def load_record(path: Path) -> dict[str, Any]:
 
 
 def group_by_seed(records: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Runs that differ in nothing but their seed, together."""
+    """Runs that differ in nothing but their seed, together; what is None, older runs may lack."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        same = {key: value for key, value in record["config"].items() if key != "seed"}
+        config = record["config"].items()
+        same = {key: value for key, value in config if key != "seed" and value is not None}
         key = json.dumps([record["benchmark"], record["data"]["name"], same], sort_keys=True)
         groups.setdefault(key, []).append(record)
     return list(groups.values())
@@ -152,17 +153,18 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def usual_settings(groups: list[list[dict[str, Any]]]) -> dict[str, Any]:
+def usual_settings(configs: list[dict[str, Any]]) -> dict[str, Any]:
     """The most frequent value of every setting that has no column."""
-    configs = [group[0]["config"] for group in groups]
     keys = sorted({key for config in configs for key in config} - {*TOLD})
     values = {key: [config[key] for config in configs if key in config] for key in keys}
     return {key: max(found, key=found.count) for key, found in values.items()}
 
 
-def unusual(group: list[dict[str, Any]], usual: dict[str, Any]) -> str:
-    """The settings of a group that differ from the usual ones."""
+def unusual(group: list[dict[str, Any]], groups: list[list[dict[str, Any]]]) -> str:
+    """The settings of a group that differ from those of most groups with the same data."""
     config = group[0]["config"]
+    name = group[0]["data"]["name"]
+    usual = usual_settings([g[0]["config"] for g in groups if g[0]["data"]["name"] == name])
     found = (key for key in usual if config.get(key, usual[key]) != usual[key])
     return ", ".join(f"{key.replace('_', ' ')} {config[key]}" for key in found) or "-"
 
@@ -170,8 +172,7 @@ def unusual(group: list[dict[str, Any]], usual: dict[str, Any]) -> str:
 def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
     """Head, and a row per configuration: last epoch, and the best on the validation split."""
     groups = group_by_seed(records)
-    usual = usual_settings(groups)
-    rows = [table_row(group) | {"settings": unusual(group, usual)} for group in groups]
+    rows = [table_row(group) | {"settings": unusual(group, groups)} for group in groups]
     columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
     return [columns, *([row[c] for c in columns] for row in rows)]
 
