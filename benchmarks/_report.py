@@ -15,23 +15,12 @@ from _files import write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-WORDS = (
-    "data",
-    "layer",
-    "space",
-    "settings",
-    "run",
-    "variant",
-    "network",
-    "trained",
-)  # columns of text
-OPTIONAL = (
-    "points",
-    "layer",
-    "settings",
-    "train - test OA",
-)  # columns that show only where a run fills them
-TOLD = (  # settings that have a column, or do not change results beyond rounding
+#: Columns of text.
+WORDS = ("data", "layer", "space", "settings", "run", "variant", "network", "trained")
+#: Columns that show only where a run fills them.
+OPTIONAL = ("points", "layer", "settings", "train - test OA")
+#: Settings that have a column, or do not change results beyond rounding.
+TOLD = (
     "data", "num_points", "layer", "manifold", "curvature", "learnable_curvature", "epochs", "seed",
     "compile", "eval_batch_size", "nproc_per_node",
 )  # fmt: skip

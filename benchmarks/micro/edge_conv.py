@@ -7,6 +7,7 @@ Checks every contender against float64, then times them interleaved and writes a
 The network is a linear layer, a batch norm in training mode and a LeakyReLU; maximum over the
 neighbours. `PyG` is torch_geometric.nn.EdgeConv in flat space, `geoopt` its formula
 `logmap0(mobius_add(-x_i, x_j))` in a MessagePassing layer, both with the edge_index that ours get.
+The first shape is timed again where OpenMP's idle threads spin instead of sleeping.
 """
 
 import argparse

@@ -137,3 +137,15 @@ def test_vectors_are_clipped_to_the_longest_and_not_below(c):
 @both_dtypes
 def test_the_farthest_points_square_to_finite_numbers(dtype):
     assert torch.tensor(num.MAX_SPACE, dtype=dtype).square().isfinite()
+
+
+@pytest.mark.parametrize("c", [0.0, 1e-300, 1e-40, 0.3, 1.0, 7e9])
+def test_the_step_of_a_number_is_that_of_a_tensor(c):
+    step = num.split_step(c)
+    assert step == num.split_step(torch.tensor(c, dtype=torch.float64)).item()
+    assert 0 < step < float("inf")
+
+
+def test_a_negative_curvature_has_no_step():
+    with pytest.raises(ValueError):
+        num.split_step(-1.0)

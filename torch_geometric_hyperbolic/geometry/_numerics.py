@@ -266,7 +266,7 @@ def split_step(c: Curvature) -> Curvature:
     # c = 0 is the flat limit: any finite radius will do
     if isinstance(c, Tensor):
         return _SPLIT * (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
-    return _SPLIT * 2.0 ** (min(60, math.ceil(-0.5 * math.log2(c))) if c > 0 else 60)
+    return _SPLIT * 2.0 ** (60 if c == 0 else min(60, math.ceil(-0.5 * math.log2(c))))
 
 
 def gap(x: Tensor, c: Curvature) -> Tensor:
