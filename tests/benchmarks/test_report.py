@@ -89,6 +89,8 @@ def test_settings_that_differ_are_told_where_they_are_not_the_usual_ones():
     assert (
         markdown_table([head, *rows]).splitlines()[1].startswith("| --- | --: | --- | --- | --: |")
     )
+    records[1]["data"] |= {"name": "other"}  # with a recipe of its own
+    assert "settings" not in table_cells(records)[0]
 
 
 def test_without_validation_split_there_is_no_best_column_value():
