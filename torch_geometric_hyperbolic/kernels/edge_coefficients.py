@@ -63,7 +63,7 @@ def _kept(col: Tensor) -> Tensor:
     """For :math:`q` and :math:`a(q)` of each edge, which spare the CPU's backward pass a logarithm;
     elsewhere nothing is kept.
     """
-    edges_kept = col.size(0) if col.device.type == "cpu" else 0
+    edges_kept = col.size(0) if WITH_NUMBA and col.device.type == "cpu" else 0
     return col.new_empty(2, edges_kept, dtype=torch.float64)
 
 
