@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from _cli import real
+from _cli import integer, real
 from torch import Generator, Tensor
 
 
@@ -46,6 +46,13 @@ def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
         help="which --num-points of the kept points an epoch sees; "
         "evaluation always takes the first",
     )
+    group.add_argument(
+        "--first-points",
+        type=integer(2),
+        metavar="N",
+        help="points at the start of training, from where their number grows steadily to "
+        "--num-points (default: all from the start)",
+    )
 
 
 class CloudView:
@@ -61,22 +68,29 @@ class CloudView:
         self.shift: float = config["shift"]
         self.jitter: float = config["jitter"]
         self.rotate: str = config["rotate"]
+        self.first_points: int = config.get("first_points") or self.num_points
         self.random_subset: bool = config["subsample"] == "random"
 
     def plain(self, x: Tensor) -> Tensor:
         """The first points of every cloud, `[B, num_points, 3]`."""
         return x[:, : self.num_points]
 
-    def augmented(self, x: Tensor, generator: Generator) -> Tensor:
-        """Random points, rotated, scaled, shifted and jittered, `[B, num_points, 3]`."""
+    def augmented(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
+        """Random points, rotated, scaled, shifted and jittered, `[B, P, 3]`.
+
+        `P` grows with the progress of training from `first_points` to `num_points`, as images do in
+        "EfficientNetV2" (arXiv 2104.00298), section 4: early epochs are cheaper and see more
+        different clouds.
+        """
+        size = self.first_points + round(progress * (self.num_points - self.first_points))
 
         def uniform(*size: int) -> Tensor:
             return torch.rand(*size, generator=generator, device=x.device)
 
-        if self.random_subset and self.num_points < x.size(1):
-            chosen = uniform(x.size(0), x.size(1)).topk(self.num_points).indices  # [B, num_points]
+        if self.random_subset and size < x.size(1):
+            chosen = uniform(x.size(0), x.size(1)).topk(size).indices  # [B, P]
             x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 3))
-        x = self.plain(x)
+        x = x[:, :size]
         if self.rotate == "so3":
             x = x @ any_rotations(torch.randn(x.size(0), 4, generator=generator, device=x.device))
         elif self.rotate != "none":

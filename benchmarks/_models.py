@@ -96,11 +96,13 @@ def check_dgcnn_arguments(args: argparse.Namespace) -> None:
             "--frame: positions, which --static puts beside features, are not invariant"
         )
     least = build_dgcnn(vars(args), num_classes=1).min_points
-    if args.num_points < least:
-        raise UsageError(
-            f"--num-points must be at least {least}, so that every level has --k {args.k} points "
-            f"(got {args.num_points})"
-        )
+    for flag in ("num_points", "first_points"):
+        points = getattr(args, flag)
+        if points is not None and points < least:
+            raise UsageError(
+                f"--{flag.replace('_', '-')} must be at least {least}, so that every level has "
+                f"--k {args.k} points (got {points})"
+            )
 
 
 def build_manifold(config: Mapping[str, Any]) -> Manifold:

@@ -37,14 +37,15 @@ class Task:
     """How samples meet a model; the loop knows nothing else about clouds or images.
 
     Args:
-        augment (callable): Stored batch and generator to what the network sees in training.
+        augment (callable): Stored batch, generator and share of the training that is done to what
+            the network sees in training.
         view (callable): Stored batch to what the network sees in evaluation.
         classify (callable): Model and batch to logits `[B, num_classes]`.
         radii (callable): Model and batch to the mean radius of the points after each layer.
         embed (callable): Model and batch to one point of `model.manifold` per sample.
     """
 
-    augment: Callable[[Tensor, Generator], Tensor]
+    augment: Callable[[Tensor, Generator, float], Tensor]
     view: Callable[[Tensor], Tensor]
     classify: Callable[[nn.Module, Tensor], Tensor]
     radii: Callable[[nn.Module, Tensor], dict[str, float]]
@@ -145,10 +146,16 @@ class Trainer:
         for step in range(self.steps):
             yield self.process.shard(order[step * size : (step + 1) * size])
 
+    @property
+    def progress(self) -> float:
+        """The share of all steps that is done."""
+        return self.schedule.last_epoch / (self.config["epochs"] * self.steps)
+
     def backward(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Leaves the gradient of one batch in the parameters; returns logits, labels and loss."""
         batch = self.train[index]
-        logits = self.task.classify(self.network, self.task.augment(batch.x, self.augment))
+        x = self.task.augment(batch.x, self.augment, self.progress)
+        logits = self.task.classify(self.network, x)
         loss = smoothed_loss(logits, batch.y, self.config)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -57,7 +57,7 @@ def make_task(config: dict[str, Any]) -> Task:
     """How images meet `HyperbolicImageNet`."""
     view = ImageView(config)
     return Task(
-        augment=view.augmented,
+        augment=lambda x, generator, progress: view.augmented(x, generator),
         view=view.plain,
         classify=lambda model, x: model(x),
         radii=lambda model, x: model.radii(x),  # type: ignore[operator]

@@ -155,7 +155,7 @@ class TreeNet(Module):
 def make_task(augment: bool) -> Task:
     """How trees meet a network: as they are, or in training each under its own isometry."""
     return Task(
-        augment=lambda x, generator: moved(x, 0.0, LENGTH, generator) if augment else x,
+        augment=lambda x, generator, progress: moved(x, 0.0, LENGTH, generator) if augment else x,
         view=lambda x: x,
         classify=lambda model, x: model(x.float()),
         radii=lambda model, x: {},

@@ -52,7 +52,7 @@ def splits() -> Splits:
 @pytest.fixture
 def task() -> Task:
     return Task(
-        augment=lambda x, g: x + 0.1 * torch.randn(x.shape, generator=g),
+        augment=lambda x, g, progress: x + 0.1 * torch.randn(x.shape, generator=g),
         view=lambda x: x,
         classify=lambda model, x: model(x),
         radii=lambda model, x: {"input": float(x.norm(dim=-1).mean())},

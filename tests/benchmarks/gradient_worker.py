@@ -36,7 +36,7 @@ def write_gradients(process: Process, path: str, batch_size: int) -> None:
     clouds = Samples(torch.randn(18, 16, 3).double(), torch.arange(18) % 3, ["a", "b", "c"])
     model = build_dgcnn(CONFIG, 3).double()
     task = Task(
-        augment=lambda x, generator: x,
+        augment=lambda x, generator, progress: x,
         view=lambda x: x,
         classify=lambda model, x: model(*as_nodes(x), batch_size=x.size(0)),
         radii=lambda model, x: {},

@@ -36,6 +36,19 @@ def test_training_draws_distinct_points_of_the_cloud():
     assert not torch.equal(seen[0], seen[1] - 60)  # each cloud its own subset
 
 
+def test_clouds_grow_from_the_first_number_of_points_to_all():
+    x = torch.arange(2 * 20 * 3.0).view(2, 20, 3)
+    for subsample in ("random", "first"):
+        view = CloudView(STILL | {"first_points": 4, "subsample": subsample})
+        sizes = []
+        for progress in (0.0, 0.25, 0.5, 0.75, 1.0):
+            seen = view.augmented(x, torch.Generator().manual_seed(0), progress)
+            assert ((seen[:, :, None] == x[:, None]).all(-1).sum(1) <= 1).all()  # distinct
+            sizes.append(seen.size(1))
+        assert sizes == [4, 5, 6, 7, 8]
+        assert view.plain(x).size(1) == 8  # evaluation sees all from the start
+
+
 def test_all_randomness_comes_from_the_generator():
     x = torch.randn(2, 20, 3)
     changes = {"scale_low": 0.5, "shift": 0.3, "jitter": 0.1, "rotate": "z"}

@@ -77,17 +77,17 @@ def test_a_learnable_curvature_is_one_more_parameter_and_moves(tmp_path):
 
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    flags = ["--epochs", "3", "--learnable-curvature"]
+    flags = ["--epochs", "3", "--learnable-curvature", "--first-points", "32"]
     assert train(whole, *flags) == 0
 
     calls = []
     original = CloudView.augmented
 
-    def augmented(self, x, generator):
+    def augmented(self, x, generator, progress):
         calls.append(1)
         if len(calls) == steps + 2:  # in the middle of the second epoch
             raise KeyboardInterrupt
-        return original(self, x, generator)
+        return original(self, x, generator, progress)
 
     steps = result(whole)["data"]["train"] // 16
     monkeypatch.setattr(CloudView, "augmented", augmented)
@@ -194,6 +194,10 @@ def last_error(capsys):
         (
             "train --ratios 1,0.5,0.5,0.5 --num-points 60 --k 16",
             "--num-points must be at least 61, so that every level has --k 16 points (got 60)",
+        ),
+        (
+            "train --first-points 15 --k 16",
+            "--first-points must be at least 16, so that every level has --k 16 points (got 15)",
         ),
         ("train --manifold sphere", "argument --manifold: invalid choice: 'sphere'"),
         ("train --k 600", "--k must be smaller than --num-points 512 (got 600)"),

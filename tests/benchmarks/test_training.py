@@ -179,7 +179,7 @@ def test_errors_name_the_flag(make_net, task, splits, config):
         Trainer(make_net(), task, splits, config | {"batch_size": 31})
     calls = []
     spoilt = replace(
-        task, augment=lambda x, g: x * (math.inf if calls.append(1) or len(calls) > 2 else 1)
+        task, augment=lambda x, g, p: x * (math.inf if calls.append(1) or len(calls) > 2 else 1)
     )
     trainer = Trainer(make_net(), spoilt, splits, config)
     with pytest.raises(UsageError, match=r"--lr: the loss became nan in epoch 1.*\(got 0.01\)"):

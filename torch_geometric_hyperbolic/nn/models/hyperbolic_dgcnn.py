@@ -187,17 +187,22 @@ class HyperbolicDGCNN(torch.nn.Module):
                 module.reset_parameters()
 
     def points(self, pos: Tensor, batch: OptTensor = None) -> list[Tensor]:
-        """The points on the manifold: of the input, and after each edge convolution."""
-        return [x for x, _ in self._layers(pos, batch)]
+        """The points on the manifold: of the input, and of each level."""
+        return [x for x, _ in self._points(pos, batch)]
+
+    def _points(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
+        """The points on the manifold, and their clouds."""
+        layers = [(pos, batch), *self._layers(pos, batch)]
+        return [(exp0(v, self.manifold), own) for v, own in layers]
 
     def _layers(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
-        """The points on the manifold, and their clouds."""
+        """What each level finds, in the tangent space at the origin, and its clouds."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
         x = place = exp0(pos, self.manifold)
-        layers = [(x, batch)]
-        for i, (conv, ratio) in enumerate(zip(self.convs, self.ratios, strict=True)):
-            if not self.dynamic and i > 0:
-                x = exp0(torch.cat([log0(x, self.manifold), pos], dim=-1), self.manifold)
+        layers: list[tuple[Tensor, OptTensor]] = []
+        for conv, ratio in zip(self.convs, self.ratios, strict=True):
+            if layers and not self.dynamic:
+                x = exp0(torch.cat([layers[-1][0], pos], dim=-1), self.manifold)
             kept = None if ratio == 1 else fps(place, batch, ratio, manifold=self.manifold)
             centres, centre_place, centre_batch = (
                 t if t is None or kept is None else t[kept] for t in (x, place, batch)
@@ -211,7 +216,7 @@ class HyperbolicDGCNN(torch.nn.Module):
                 x = conv((x, centres), pairs.flip(0))
             if kept is not None:
                 pos, place, batch = pos[kept], centre_place, centre_batch
-            layers.append((x, batch))
+            layers.append((log0(x, self.manifold), batch))
         return layers
 
     def forward(
@@ -219,10 +224,10 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> Tensor:
         """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``."""
         levels: list[tuple[list[Tensor], OptTensor]] = [([], batch)]
-        for ratio, (x, own) in zip(self.ratios, self._layers(pos, batch)[1:], strict=True):
+        for ratio, (v, own) in zip(self.ratios, self._layers(pos, batch), strict=True):
             if ratio < 1:
                 levels.append(([], own))
-            levels[-1][0].append(log0(x, self.manifold))
+            levels[-1][0].append(v)
         *earlier, (last, own) = levels
         found = [self.pool(self.embed(torch.cat(last, dim=-1)), own, dim_size=batch_size)]
         for features, own in earlier:
@@ -248,7 +253,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     def _look(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
         """The points, leaving the running statistics of the norms as they were."""
         before = [buffer.clone() for buffer in self.buffers()]
-        points = self._layers(pos, batch)
+        points = self._points(pos, batch)
         for buffer, value in zip(self.buffers(), before, strict=True):
             buffer.copy_(value)
         return points
