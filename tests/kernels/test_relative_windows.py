@@ -18,6 +18,15 @@ pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
 TABLE = torch.tensor([[0, 1, 2], [-1, 0, 4], [3, -1, 3], [1, 3, -1]], dtype=torch.int32)
 CENTRE = 1
 
+MODULE = importlib.import_module("torch_geometric_hyperbolic.kernels.relative_windows")
+
+
+@pytest.fixture(params=["few channels", "many channels"], autouse=True)
+def channels_are(request, monkeypatch):
+    if request.param == "many channels":
+        monkeypatch.setattr(MODULE, "FEW", 0)
+
+
 each_space = pytest.mark.parametrize("manifold", [*CURVED, Euclidean()], ids=str)
 
 
@@ -135,7 +144,6 @@ def test_float32_is_as_close_to_float64_as_the_formula_in_torch(manifold, radius
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
     own = inputs(dtype=dtype)
-    module = importlib.import_module("torch_geometric_hyperbolic.kernels.relative_windows")
     own[0] = own[0].detach().repeat(8, 1, 1).requires_grad_()
     own[1] = own[1].detach().repeat(8, 1, 1).requires_grad_()
     pull = torch.randn(16, len(TABLE), 4, dtype=dtype)
@@ -153,9 +161,14 @@ def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
             assert torch.equal(actual, one)
     finally:
         torch.set_num_threads(threads)
-    monkeypatch.setattr(module, "BLOCK", 1)
-    for actual, one in zip(everything(), expected, strict=True):
-        torch.testing.assert_close(actual, one)
+    # in the cache: a window pixel by pixel, three of them, all four in one product; by images
+    for sizes in ({"PRODUCT": 1}, {"PRODUCT": 40}, {"PRODUCT": 150}, {"FEW": 0, "BLOCK": 1}):
+        for name, value in ({"FEWEST": (2, 2)} | sizes).items():
+            monkeypatch.setattr(MODULE, name, value)
+        for actual, one in zip(everything(), expected, strict=True):
+            # sums of at most 64 products in another order
+            bound = 64 * torch.finfo(dtype).eps * one.abs().max()
+            assert (actual - one).abs().max() <= bound
 
 
 def test_without_images_the_gradients_are_zero():

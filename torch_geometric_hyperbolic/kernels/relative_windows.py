@@ -2,8 +2,9 @@ r"""The convolution of windows of an image with what each pivot sees in its wind
 
 :math:`v = \sum_o W_o \operatorname{rel}(x, x_o)` over the ball (all of space for :math:`c = 0`),
 where :func:`rel <torch_geometric_hyperbolic.geometry.poincare.rel>` is
-:math:`u\,a(q)\,[(p_o - p) / g_o - q\,p]`. The relative vectors are computed for a few images at a
-time, meet the weight in one matrix product, and are computed again for the gradient.
+:math:`u\,a(q)\,[(p_o - p) / g_o - q\,p]`. The relative vectors are computed for a
+few windows at a time, meet the weight, and are computed again for the gradient: with few channels
+all of that in a core's cache, with many for a few images at a time.
 """
 
 from collections.abc import Iterator
@@ -15,10 +16,19 @@ from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivativ
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import relative_windows as loops
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
-    from torch_geometric_hyperbolic.kernels._cpu.relative_windows import fill, refill
 
-#: Numbers held at a time, unless one image alone needs more: few enough to stay in the cache.
+#: Largest ``F F'`` for which everything happens in the cache.
+FEW = 2**12
+#: Multiplications up to which BLAS computes a product in the thread that asks for it.
+PRODUCT = 2**18
+#: Windows of a block in the cache: fewest that are worth a product with the whole weight, forward
+#: and backward, and most.
+FEWEST, MOST = (16, 64), 128
+#: Parts of a batch whose gradients of the weight are summed before they join.
+PARTS = 16
+#: Numbers held at a time where there are many channels, unless one image alone needs more.
 BLOCK = 2**22
 
 
@@ -40,16 +50,21 @@ def relative_windows(
         unit (float): length of a relative vector over that in the ball.
 
     Returns:
-        Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for
-        :data:`BLOCK` numbers beside the result.
+        Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for a block
+        of windows per thread, or for :data:`BLOCK` numbers, beside the result.
     """
-    (images, _, channels), (windows, pixels) = points.shape, table.shape
+    images, (windows, pixels) = len(points), table.shape
     out = weight.new_empty(images, windows, len(weight))
-    for block, patches in _blocks(weight, images, (windows, pixels, channels)):
-        few = (points[block].contiguous(), gap[block, :, 0].reciprocal())
-        size = patches.size(0)
-        parallel(fill, size, *few, c.item(), unit, table, centre, patches)
-        torch.mm(patches.flatten(1), weight.t(), out=out[block].flatten(0, 1))
+    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, centre)
+    if weight.numel() <= FEW * pixels:
+        matrices, rows = _matrices(weight, pixels, FEWEST[0])
+        blocks = images * -(-windows // rows)
+        parallel(loops.convolve, blocks, points, inverse, *how, matrices.mT, rows, out)
+        return out
+    for block, patches in _blocks(weight, images, windows):
+        few = (points[block], inverse[block])
+        parallel(loops.fill, len(patches), *few, *how, patches.view(1, -1, pixels, points.size(2)))
+        torch.mm(patches, weight.t(), out=out[block].flatten(0, 1))
     return out
 
 
@@ -71,27 +86,26 @@ def relative_windows_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by points, gaps, curvature and weight; a thread owns whole images."""
     (images, nodes, channels), (windows, pixels) = points.shape, table.shape
-    d_points = points.new_empty(points.shape)
-    d_gap, d_c = gap.new_empty(images, nodes), gap.new_empty(images)
+    d_points, d_gap = points.new_empty(points.shape), gap.new_empty(images, nodes)
+    d_c = gap.new_empty(images)
+    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, centre)
+    if weight.numel() <= FEW * pixels:
+        matrices, rows = _matrices(weight, pixels, FEWEST[1])
+        parts = min(images, PARTS)
+        cuts = torch.arange(parts + 1) * images // max(1, parts)
+        by_part = weight.new_empty(parts, *matrices.shape)
+        given = (points, inverse, *how, matrices, rows, grad, cuts)
+        parallel(loops.gradients, parts, *given, d_points, d_gap, d_c, by_part)
+        d_weight = torch.from_numpy(by_part.numpy().sum(0)).movedim(0, 1).flatten(1)
+        return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
     d_weight = torch.zeros_like(weight)
-    for block, patches in _blocks(weight, images, (windows, pixels, channels)):
-        few = (points[block].contiguous(), gap[block, :, 0].reciprocal())
+    for block, patches in _blocks(weight, images, windows):
+        few, of_few = (points[block], inverse[block]), (d_points[block], d_gap[block], d_c[block])
         pull = grad[block].flatten(0, 1)
-        torch.mm(pull, weight, out=patches.flatten(1))
-        parallel(
-            refill,
-            few[0].size(0),
-            *few,
-            c.item(),
-            unit,
-            table,
-            centre,
-            patches,
-            d_points[block],
-            d_gap[block],
-            d_c[block],
-        )
-        d_weight.addmm_(pull.t(), patches.flatten(1))
+        torch.mm(pull, weight, out=patches)
+        vectors = patches.view(1, -1, pixels, channels)
+        parallel(loops.refill, len(few[0]), *few, *how, vectors, *of_few)
+        d_weight.addmm_(pull.t(), patches)
     return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
 
 
@@ -105,17 +119,22 @@ def _(grad, points, gap, c, weight, table, centre, unit):  # type: ignore[no-unt
     )
 
 
-def _blocks(
-    weight: Tensor, images: int, sizes: tuple[int, int, int]
-) -> Iterator[tuple[slice, Tensor]]:
-    """Slices of the batch, and memory for the windows of each: ``[images * M, K, F]``.
+def _matrices(weight: Tensor, pixels: int, fewest: int) -> tuple[Tensor, int]:
+    """Weights of all pixels ``[1, F', K * F]`` or of each ``[K, F', F]``; windows of a block."""
+    whole = fewest * weight.numel() <= PRODUCT
+    matrices = weight.unflatten(1, (1 if whole else pixels, -1)).movedim(1, 0)
+    return matrices, max(1, min(MOST, PRODUCT // max(1, matrices[0].numel())))
+
+
+def _blocks(weight: Tensor, images: int, windows: int) -> Iterator[tuple[slice, Tensor]]:
+    """Slices of the batch, and memory for the windows of each: ``[images * M, K * F]``.
 
     A power of two of images, so that threads get even shares.
     """
-    windows, pixels, channels = sizes
-    fit = BLOCK // max(1, windows * pixels * channels)
+    numbers = weight.size(1)
+    fit = BLOCK // max(1, windows * numbers)
     step = min(1 << max(0, fit.bit_length() - 1), max(1, images))
-    buffer = weight.new_empty(step * windows, pixels, channels)
+    buffer = weight.new_empty(step * windows, numbers)
     for start in range(0, images, step):
         few = min(step, images - start)
         yield slice(start, start + few), buffer[: few * windows]

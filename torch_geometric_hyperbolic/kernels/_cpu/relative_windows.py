@@ -1,4 +1,5 @@
-r"""Passes over windows of an image, which hold the vectors from each pivot to its window's pixels.
+r"""Windows of an image, the vectors from each pivot to its window's pixels, and their products with
+a weight.
 
 .. math::
     \operatorname{rel} = \alpha\,d - \beta\,p_i, \quad \alpha = u\,a(q) / g_j, \quad
@@ -7,6 +8,11 @@ r"""Passes over windows of an image, which hold the vectors from each pivot to i
 given :math:`1 / g`, sums and scalars in float64 and vectors in the dtype of the points; the zero
 vector for padding and for the pivot itself. The scalars of a window's pixels are computed together,
 so that they do not wait for each other.
+
+Few channels: windows come in blocks, cut from each image alike, whose vectors stay in a core's
+cache, where they meet the weight in one product, ``[1, rows, K, F]``, or pixel by pixel,
+``[K, rows, 1, F]``. No product is so large that BLAS would share it out to other threads. Many
+channels: the vectors of a few images ``[1, rows, K, F]`` are made for a product outside.
 """
 
 import numpy as np
@@ -31,107 +37,205 @@ def _seen(table, window, k, i):
 
 
 @compiled
-def fill(start, stop, points, inverse, c, unit, table, centre, patches):
-    """The vectors of windows ``start`` to ``stop`` of a few images, counted through."""
-    windows, pixels = table.shape
-    channels = points.shape[2]
-    pivot = np.empty(channels, points.dtype)
-    q, alpha, beta = np.empty(pixels), np.empty(pixels), np.empty(pixels)
-    for row in range(start, stop):
-        image, window = row // windows, row % windows
-        i = table[window, centre]
-        inv_i = _look_from(points, inverse, image, i, pivot)
-        for k in range(pixels):
-            j = _seen(table, window, k, i)
-            q[k], alpha[k] = 0.0, 0.0
-            if j >= 0:
-                squared = 0.0
-                for f in range(channels):
-                    d = np.float64(points[image, j, f]) - np.float64(pivot[f])
-                    squared += d * d
-                q[k] = c * squared * inv_i * inverse[image, j]
-                alpha[k] = unit * inverse[image, j]
-        for k in range(pixels):
-            a, _ = rel_factor(q[k])
-            alpha[k] *= a
-            beta[k] = unit * a * q[k]
-        for k in range(pixels):
-            j = _seen(table, window, k, i)
-            if j < 0:
-                for f in range(channels):
-                    patches[row, k, f] = 0
-                continue
-            by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
-            for f in range(channels):
-                p = pivot[f]
-                patches[row, k, f] = by_d * (points[image, j, f] - p) - by_p * p
+def _of(patches, row, k):
+    """The vector of pixel ``k`` of a window of the block, whichever of both forms that has."""
+    return patches[0, row, k] if len(patches) == 1 else patches[k, row, 0]
 
 
 @compiled
-def refill(start, stop, points, inverse, c, unit, table, centre, patches, d_points, d_gap, d_c):
-    """Gradients of whole images ``start`` to ``stop``; ``patches`` holds the gradients of the
-    vectors, and is filled with the vectors themselves.
+def _fill(points, inverse, image, c, unit, table, window, centre, pivot, scalars, patches, row):
+    """The vectors of one window, in ``row`` of its block."""
+    q, alpha, beta = scalars[0], scalars[1], scalars[2]
+    i = table[window, centre]
+    inv_i = _look_from(points, inverse, image, i, pivot)
+    for k in range(len(q)):
+        j = _seen(table, window, k, i)
+        q[k], alpha[k] = 0.0, 0.0
+        if j >= 0:
+            squared = 0.0
+            for f in range(len(pivot)):
+                d = np.float64(points[image, j, f]) - np.float64(pivot[f])
+                squared += d * d
+            q[k] = c * squared * inv_i * inverse[image, j]
+            alpha[k] = unit * inverse[image, j]
+    for k in range(len(q)):
+        a, _ = rel_factor(q[k])
+        alpha[k] *= a
+        beta[k] = unit * a * q[k]
+    for k in range(len(q)):
+        j, vector = _seen(table, window, k, i), _of(patches, row, k)
+        if j < 0:
+            for f in range(len(pivot)):
+                vector[f] = 0
+            continue
+        by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
+        for f in range(len(pivot)):
+            p = pivot[f]
+            vector[f] = by_d * (points[image, j, f] - p) - by_p * p
+
+
+@compiled
+def fill(start, stop, points, inverse, c, unit, table, centre, patches):
+    """The vectors of windows ``start`` to ``stop`` of a few images, counted through."""
+    windows, pixels = table.shape
+    pivot, scalars = np.empty(points.shape[2], points.dtype), np.empty((3, pixels))
+    for row in range(start, stop):
+        _fill(
+            points, inverse, row // windows, c, unit, table, row % windows, centre, pivot, scalars,
+            patches, row,
+        )  # fmt: skip
+
+
+@compiled
+def convolve(start, stop, points, inverse, c, unit, table, centre, weight, rows, out):
+    """The products of blocks ``start`` to ``stop``, counted through all images.
+
+    ``weight`` is ``[1, K * F, F']`` or ``[K, F, F']``, a block has ``rows`` windows, the last of an
+    image fewer.
+    """
+    (windows, pixels), (products, inner, outputs) = table.shape, weight.shape
+    channels, blocks = points.shape[2], -(-windows // rows)
+    pivot, scalars = np.empty(channels, points.dtype), np.empty((3, pixels))
+    patches = np.empty((products, rows, pixels // products, channels), weight.dtype)
+    matrices = patches.reshape((products, rows, inner))
+    part = np.empty((rows, outputs), weight.dtype)
+    for block in range(start, stop):
+        image, first = block // blocks, block % blocks * rows
+        size = min(rows, windows - first)
+        for row in range(size):
+            _fill(
+                points, inverse, image, c, unit, table, first + row, centre, pivot, scalars,
+                patches, row,
+            )  # fmt: skip
+        total = out[image, first : first + size]
+        np.dot(matrices[0, :size], weight[0], total)
+        for k in range(1, products):
+            np.dot(matrices[k, :size], weight[k], part[:size])
+            total += part[:size]
+
+
+@compiled
+def _refill(
+    points, inverse, image, c, unit, table, window, centre, pivots, scalars, patches, row, by_point,
+    d_gap,
+):  # fmt: skip
+    """Adds one window's gradients to those of its image; returns that of ``c``.
+
+    ``patches`` holds the gradients of the vectors, and is filled with the vectors themselves.
+    """
+    pivot, by_pivot = pivots[0], pivots[1]
+    ratio, along, against = scalars[0], scalars[1], scalars[2]
+    alpha, beta, pull = scalars[3], scalars[4], scalars[5]
+    i = table[window, centre]
+    inv_i = _look_from(points, inverse, image, i, pivot)
+    for k in range(len(ratio)):
+        j, vector = _seen(table, window, k, i), _of(patches, row, k)
+        squared, by_d, by_p = 0.0, 0.0, 0.0
+        if j >= 0:
+            for f in range(len(pivot)):
+                p, grad = np.float64(pivot[f]), np.float64(vector[f])
+                d = points[image, j, f] - p
+                squared += d * d
+                by_d += grad * d
+                by_p += grad * p
+            squared *= inv_i * inverse[image, j]
+        ratio[k], along[k], against[k] = squared, by_d, by_p
+    for k in range(len(ratio)):
+        j = _seen(table, window, k, i)
+        inv_j = inverse[image, j] if j >= 0 else 1.0
+        q = c * ratio[k]
+        a, slope = rel_factor(q)
+        alpha[k], beta[k] = unit * a * inv_j, unit * a * q
+        d_q = unit * (slope * (along[k] * inv_j - q * against[k]) - a * against[k])
+        pull[k] = 2 * c * d_q * inv_i * inv_j
+        ratio[k] *= d_q
+    for f in range(len(pivot)):
+        by_pivot[f] = 0
+    by_own_gap, by_c = 0.0, 0.0
+    for k in range(len(ratio)):
+        j, vector = _seen(table, window, k, i), _of(patches, row, k)
+        if j < 0:
+            for f in range(len(pivot)):
+                vector[f] = 0
+            continue
+        by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
+        by_q = points.dtype.type(pull[k])
+        for f in range(len(pivot)):
+            d = points[image, j, f] - pivot[f]
+            by_point[j, f] += by_d * vector[f] + by_q * d
+        for f in range(len(pivot)):
+            p = pivot[f]
+            d = points[image, j, f] - p
+            by_pivot[f] -= (by_d + by_p) * vector[f] + by_q * d
+            vector[f] = by_d * d - by_p * p
+        d_gap[j] -= (alpha[k] * along[k] + c * ratio[k]) * inverse[image, j]
+        by_own_gap -= c * ratio[k] * inv_i
+        by_c += ratio[k]
+    if i >= 0:
+        d_gap[i] += by_own_gap
+        for f in range(len(pivot)):
+            by_point[i, f] += by_pivot[f]
+    return by_c
+
+
+@compiled
+def refill(
+    start, stop, points, inverse, c, unit, table, centre, patches, d_points, d_gap, d_c
+):  # fmt: skip
+    """Gradients of whole images ``start`` to ``stop``, given those of their vectors, which are
+    replaced by the vectors.
     """
     windows, pixels = table.shape
-    channels = points.shape[2]
-    pivot, by_pivot = np.empty(channels, points.dtype), np.empty(channels, points.dtype)
-    ratio, along, against = np.empty(pixels), np.empty(pixels), np.empty(pixels)
-    alpha, beta, pull = np.empty(pixels), np.empty(pixels), np.empty(pixels)
+    pivots, scalars = np.empty((2, points.shape[2]), points.dtype), np.empty((6, pixels))
     by_point = np.empty(points.shape[1:], points.dtype)
     for image in range(start, stop):
         by_point[:] = 0
         d_gap[image] = 0
         by_c = 0.0
         for window in range(windows):
-            row = image * windows + window
-            i = table[window, centre]
-            inv_i = _look_from(points, inverse, image, i, pivot)
-            for k in range(pixels):
-                j = _seen(table, window, k, i)
-                squared, by_d, by_p = 0.0, 0.0, 0.0
-                if j >= 0:
-                    for f in range(channels):
-                        p, grad = np.float64(pivot[f]), np.float64(patches[row, k, f])
-                        d = points[image, j, f] - p
-                        squared += d * d
-                        by_d += grad * d
-                        by_p += grad * p
-                    squared *= inv_i * inverse[image, j]
-                ratio[k], along[k], against[k] = squared, by_d, by_p
-            for k in range(pixels):
-                j = _seen(table, window, k, i)
-                inv_j = inverse[image, j] if j >= 0 else 1.0
-                q = c * ratio[k]
-                a, slope = rel_factor(q)
-                alpha[k], beta[k] = unit * a * inv_j, unit * a * q
-                d_q = unit * (slope * (along[k] * inv_j - q * against[k]) - a * against[k])
-                pull[k] = 2 * c * d_q * inv_i * inv_j
-                ratio[k] *= d_q
-            for f in range(channels):
-                by_pivot[f] = 0
-            by_own_gap = 0.0
-            for k in range(pixels):
-                j = _seen(table, window, k, i)
-                if j < 0:
-                    for f in range(channels):
-                        patches[row, k, f] = 0
-                    continue
-                by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
-                by_q = points.dtype.type(pull[k])
-                for f in range(channels):
-                    d = points[image, j, f] - pivot[f]
-                    by_point[j, f] += by_d * patches[row, k, f] + by_q * d
-                for f in range(channels):
-                    p = pivot[f]
-                    d = points[image, j, f] - p
-                    by_pivot[f] -= (by_d + by_p) * patches[row, k, f] + by_q * d
-                    patches[row, k, f] = by_d * d - by_p * p
-                d_gap[image, j] -= (alpha[k] * along[k] + c * ratio[k]) * inverse[image, j]
-                by_own_gap -= c * ratio[k] * inv_i
-                by_c += ratio[k]
-            if i >= 0:
-                d_gap[image, i] += by_own_gap
-                for f in range(channels):
-                    by_point[i, f] += by_pivot[f]
+            by_c += _refill(
+                points, inverse, image, c, unit, table, window, centre, pivots, scalars, patches,
+                image * windows + window, by_point, d_gap[image],
+            )  # fmt: skip
         d_points[image] = by_point
         d_c[image] = by_c
+
+
+@compiled
+def gradients(
+    start, stop, points, inverse, c, unit, table, centre, weight, rows, grad, cuts, d_points, d_gap,
+    d_c, d_weight,
+):  # fmt: skip
+    """Gradients of parts ``start`` to ``stop`` of the images; ``cuts`` says where each begins.
+
+    ``weight`` is ``[1, F', K * F]`` or ``[K, F', F]``, a block has ``rows`` windows, the last of an
+    image fewer. The gradient of the weight, ``[parts, *weight.shape]``, is summed within each part.
+    """
+    (windows, pixels), (products, outputs, inner) = table.shape, weight.shape
+    channels = points.shape[2]
+    pivots, scalars = np.empty((2, channels), points.dtype), np.empty((6, pixels))
+    patches = np.empty((products, rows, pixels // products, channels), weight.dtype)
+    matrices = patches.reshape((products, rows, inner))
+    product = np.empty((outputs, inner), weight.dtype)
+    by_point = np.empty(points.shape[1:], points.dtype)
+    for part in range(start, stop):
+        d_weight[part] = 0
+        for image in range(cuts[part], cuts[part + 1]):
+            by_point[:] = 0
+            d_gap[image] = 0
+            by_c = 0.0
+            for first in range(0, windows, rows):
+                size = min(rows, windows - first)
+                back = grad[image, first : first + size]
+                for k in range(products):
+                    np.dot(back, weight[k], matrices[k, :size])
+                for row in range(size):
+                    by_c += _refill(
+                        points, inverse, image, c, unit, table, first + row, centre, pivots,
+                        scalars, patches, row, by_point, d_gap[image],
+                    )  # fmt: skip
+                for k in range(products):
+                    np.dot(back.T, matrices[k, :size], product)
+                    d_weight[part, k] += product
+            d_points[image] = by_point
+            d_c[image] = by_c
