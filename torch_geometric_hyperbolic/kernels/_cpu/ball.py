@@ -81,9 +81,10 @@ def move(start, stop, x, v, c, step, smallest, hyperboloid, out):
         by_p = to * (1 + gap_x * (1 - gap_y) / below) * by
         by_v = to * gap_x * t / below * scale
         length = 0.0
-        for f in range(channels):
-            value = by_p * point[f] + by_v * v[row, f]
-            length += value * value
+        if hyperboloid:
+            for f in range(channels):
+                value = by_p * point[f] + by_v * v[row, f]
+                length += value * value
         for f in range(channels):
             value = by_p * point[f] + by_v * v[row, f]
             moved[f] = value if hyperboloid else x.dtype.type(value)
@@ -124,29 +125,33 @@ def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, 
             below = product + c * squared
             to = 2 * below / product if hyperboloid else 1.0
             alpha, kappa = 1 + gap_x * (1 - gap_y) / below, gap_x * t / below
-            length, grad_end = 0.0, 0.0
-            for f in range(channels):
-                value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
-                length += value * value
-                grad_end += grad_out[row, first + f] * value
-            for f in range(channels):
-                value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
-                moved[f] = value if hyperboloid else x.dtype.type(value)
             near = product < 4 * smallest * below
-            short, length = _keep_inside(moved, length, c, step, smallest, hyperboloid, near)
-            # the gradient of the space part is short * (grad_out + by_end * moved)
-            grad_end, by_end = short * grad_end, 0.0
-            if hyperboloid:
-                by_end = grad_out[row, 0] / math.sqrt(1 / c + length)
-                by_c -= 0.5 * by_end / (c * c)
-            grad_end += by_end * length
-            if short != 1:
-                by_c -= 0.5 * grad_end / c
-                by_end -= grad_end / length
-            of_to = grad_end if hyperboloid and short == 1 else 0.0
-            gx, gv = 0.0, 0.0
+            short, of_to = 1.0, 0.0
             for f in range(channels):
-                back[f] = to * short * (grad_out[row, first + f] + by_end * moved[f])
+                back[f] = to * grad_out[row, first + f]
+            if hyperboloid or near:
+                length, grad_end = 0.0, 0.0
+                for f in range(channels):
+                    value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
+                    length += value * value
+                    grad_end += grad_out[row, first + f] * value
+                for f in range(channels):
+                    value = to * (alpha * by * point[f] + kappa * scale * v[row, f])
+                    moved[f] = value if hyperboloid else x.dtype.type(value)
+                short, length = _keep_inside(moved, length, c, step, smallest, hyperboloid, near)
+                # the gradient of the space part is short * (grad_out + by_end * moved)
+                grad_end, by_end = short * grad_end, 0.0
+                if hyperboloid:
+                    by_end = grad_out[row, 0] / math.sqrt(1 / c + length)
+                    by_c -= 0.5 * by_end / (c * c)
+                grad_end += by_end * length
+                if short != 1:
+                    by_c -= 0.5 * grad_end / c
+                    by_end -= grad_end / length
+                of_to = grad_end if hyperboloid and short == 1 else 0.0
+                for f in range(channels):
+                    back[f] = to * short * (grad_out[row, first + f] + by_end * moved[f])
+            gx, gv = 0.0, 0.0
             for f in range(channels):
                 gx += back[f] * by * point[f]
                 gv += back[f] * scale * v[row, f]
