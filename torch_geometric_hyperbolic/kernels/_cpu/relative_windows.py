@@ -43,47 +43,50 @@ def _of(patches, row, k):
 
 
 @compiled
-def _fill(points, inverse, image, c, unit, table, window, centre, pivot, scalars, patches, row):
-    """The vectors of one window, in ``row`` of its block."""
-    q, alpha, beta = scalars[0], scalars[1], scalars[2]
-    i = table[window, centre]
-    inv_i = _look_from(points, inverse, image, i, pivot)
-    for k in range(len(q)):
-        j = _seen(table, window, k, i)
-        q[k], alpha[k] = 0.0, 0.0
-        if j >= 0:
-            squared = 0.0
-            for f in range(len(pivot)):
-                d = np.float64(points[image, j, f]) - np.float64(pivot[f])
-                squared += d * d
-            q[k] = c * squared * inv_i * inverse[image, j]
-            alpha[k] = unit * inverse[image, j]
-    for k in range(len(q)):
-        a, _ = rel_factor(q[k])
-        alpha[k] *= a
-        beta[k] = unit * a * q[k]
-    for k in range(len(q)):
-        j, vector = _seen(table, window, k, i), _of(patches, row, k)
-        if j < 0:
-            for f in range(len(pivot)):
-                vector[f] = 0
-            continue
-        by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
-        for f in range(len(pivot)):
-            p = pivot[f]
-            vector[f] = by_d * (points[image, j, f] - p) - by_p * p
+def _fill(points, inverse, image, c, unit, table, centre, first, size, patches, at):
+    """The vectors of ``size`` windows from ``first`` on, in the rows of a block from ``at`` on."""
+    pixels, channels = table.shape[1], points.shape[2]
+    pivot = np.empty(channels, points.dtype)
+    q, alpha, beta = np.empty(pixels), np.empty(pixels), np.empty(pixels)
+    for window in range(first, first + size):
+        row = at + window - first
+        i = table[window, centre]
+        inv_i = _look_from(points, inverse, image, i, pivot)
+        for k in range(pixels):
+            j = _seen(table, window, k, i)
+            q[k], alpha[k] = 0.0, 0.0
+            if j >= 0:
+                squared = 0.0
+                for f in range(channels):
+                    d = np.float64(points[image, j, f]) - np.float64(pivot[f])
+                    squared += d * d
+                q[k] = c * squared * inv_i * inverse[image, j]
+                alpha[k] = unit * inverse[image, j]
+        for k in range(pixels):
+            a, _ = rel_factor(q[k])
+            alpha[k] *= a
+            beta[k] = unit * a * q[k]
+        for k in range(pixels):
+            j, vector = _seen(table, window, k, i), _of(patches, row, k)
+            if j < 0:
+                for f in range(channels):
+                    vector[f] = 0
+                continue
+            by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
+            for f in range(channels):
+                p = pivot[f]
+                vector[f] = by_d * (points[image, j, f] - p) - by_p * p
 
 
 @compiled
 def fill(start, stop, points, inverse, c, unit, table, centre, patches):
     """The vectors of windows ``start`` to ``stop`` of a few images, counted through."""
-    windows, pixels = table.shape
-    pivot, scalars = np.empty(points.shape[2], points.dtype), np.empty((3, pixels))
-    for row in range(start, stop):
-        _fill(
-            points, inverse, row // windows, c, unit, table, row % windows, centre, pivot, scalars,
-            patches, row,
-        )  # fmt: skip
+    windows = len(table)
+    while start < stop:
+        image, first = start // windows, start % windows
+        size = min(stop - start, windows - first)
+        _fill(points, inverse, image, c, unit, table, centre, first, size, patches, start)
+        start += size
 
 
 @compiled
@@ -94,19 +97,14 @@ def convolve(start, stop, points, inverse, c, unit, table, centre, weight, rows,
     image fewer.
     """
     (windows, pixels), (products, inner, outputs) = table.shape, weight.shape
-    channels, blocks = points.shape[2], -(-windows // rows)
-    pivot, scalars = np.empty(channels, points.dtype), np.empty((3, pixels))
-    patches = np.empty((products, rows, pixels // products, channels), weight.dtype)
+    blocks = -(-windows // rows)
+    patches = np.empty((products, rows, pixels // products, points.shape[2]), weight.dtype)
     matrices = patches.reshape((products, rows, inner))
     part = np.empty((rows, outputs), weight.dtype)
     for block in range(start, stop):
         image, first = block // blocks, block % blocks * rows
         size = min(rows, windows - first)
-        for row in range(size):
-            _fill(
-                points, inverse, image, c, unit, table, first + row, centre, pivot, scalars,
-                patches, row,
-            )  # fmt: skip
+        _fill(points, inverse, image, c, unit, table, centre, first, size, patches, 0)
         total = out[image, first : first + size]
         np.dot(matrices[0, :size], weight[0], total)
         for k in range(1, products):
@@ -116,65 +114,69 @@ def convolve(start, stop, points, inverse, c, unit, table, centre, weight, rows,
 
 @compiled
 def _refill(
-    points, inverse, image, c, unit, table, window, centre, pivots, scalars, patches, row, by_point,
-    d_gap,
+    points, inverse, image, c, unit, table, centre, first, size, patches, at, by_point, d_gap
 ):  # fmt: skip
-    """Adds one window's gradients to those of its image; returns that of ``c``.
+    """Adds the gradients of ``size`` windows from ``first`` on to those of their image; returns
+    that of ``c``.
 
-    ``patches`` holds the gradients of the vectors, and is filled with the vectors themselves.
+    The rows of ``patches`` from ``at`` on hold the gradients of the vectors, and are filled with
+    the vectors themselves.
     """
-    pivot, by_pivot = pivots[0], pivots[1]
-    ratio, along, against = scalars[0], scalars[1], scalars[2]
-    alpha, beta, pull = scalars[3], scalars[4], scalars[5]
-    i = table[window, centre]
-    inv_i = _look_from(points, inverse, image, i, pivot)
-    for k in range(len(ratio)):
-        j, vector = _seen(table, window, k, i), _of(patches, row, k)
-        squared, by_d, by_p = 0.0, 0.0, 0.0
-        if j >= 0:
-            for f in range(len(pivot)):
-                p, grad = np.float64(pivot[f]), np.float64(vector[f])
+    pixels, channels = table.shape[1], points.shape[2]
+    pivot, by_pivot = np.empty(channels, points.dtype), np.empty(channels, points.dtype)
+    ratio, along, against = np.empty(pixels), np.empty(pixels), np.empty(pixels)
+    alpha, beta, pull = np.empty(pixels), np.empty(pixels), np.empty(pixels)
+    by_c = 0.0
+    for window in range(first, first + size):
+        row = at + window - first
+        i = table[window, centre]
+        inv_i = _look_from(points, inverse, image, i, pivot)
+        for k in range(pixels):
+            j, vector = _seen(table, window, k, i), _of(patches, row, k)
+            squared, by_d, by_p = 0.0, 0.0, 0.0
+            if j >= 0:
+                for f in range(channels):
+                    p, grad = np.float64(pivot[f]), np.float64(vector[f])
+                    d = points[image, j, f] - p
+                    squared += d * d
+                    by_d += grad * d
+                    by_p += grad * p
+                squared *= inv_i * inverse[image, j]
+            ratio[k], along[k], against[k] = squared, by_d, by_p
+        for k in range(pixels):
+            j = _seen(table, window, k, i)
+            inv_j = inverse[image, j] if j >= 0 else 1.0
+            q = c * ratio[k]
+            a, slope = rel_factor(q)
+            alpha[k], beta[k] = unit * a * inv_j, unit * a * q
+            d_q = unit * (slope * (along[k] * inv_j - q * against[k]) - a * against[k])
+            pull[k] = 2 * c * d_q * inv_i * inv_j
+            ratio[k] *= d_q
+        for f in range(channels):
+            by_pivot[f] = 0
+        by_own_gap = 0.0
+        for k in range(pixels):
+            j, vector = _seen(table, window, k, i), _of(patches, row, k)
+            if j < 0:
+                for f in range(channels):
+                    vector[f] = 0
+                continue
+            by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
+            by_q = points.dtype.type(pull[k])
+            for f in range(channels):
+                p, grad = pivot[f], vector[f]
                 d = points[image, j, f] - p
-                squared += d * d
-                by_d += grad * d
-                by_p += grad * p
-            squared *= inv_i * inverse[image, j]
-        ratio[k], along[k], against[k] = squared, by_d, by_p
-    for k in range(len(ratio)):
-        j = _seen(table, window, k, i)
-        inv_j = inverse[image, j] if j >= 0 else 1.0
-        q = c * ratio[k]
-        a, slope = rel_factor(q)
-        alpha[k], beta[k] = unit * a * inv_j, unit * a * q
-        d_q = unit * (slope * (along[k] * inv_j - q * against[k]) - a * against[k])
-        pull[k] = 2 * c * d_q * inv_i * inv_j
-        ratio[k] *= d_q
-    for f in range(len(pivot)):
-        by_pivot[f] = 0
-    by_own_gap, by_c = 0.0, 0.0
-    for k in range(len(ratio)):
-        j, vector = _seen(table, window, k, i), _of(patches, row, k)
-        if j < 0:
-            for f in range(len(pivot)):
-                vector[f] = 0
-            continue
-        by_d, by_p = points.dtype.type(alpha[k]), points.dtype.type(beta[k])
-        by_q = points.dtype.type(pull[k])
-        for f in range(len(pivot)):
-            d = points[image, j, f] - pivot[f]
-            by_point[j, f] += by_d * vector[f] + by_q * d
-        for f in range(len(pivot)):
-            p = pivot[f]
-            d = points[image, j, f] - p
-            by_pivot[f] -= (by_d + by_p) * vector[f] + by_q * d
-            vector[f] = by_d * d - by_p * p
-        d_gap[j] -= (alpha[k] * along[k] + c * ratio[k]) * inverse[image, j]
-        by_own_gap -= c * ratio[k] * inv_i
-        by_c += ratio[k]
-    if i >= 0:
-        d_gap[i] += by_own_gap
-        for f in range(len(pivot)):
-            by_point[i, f] += by_pivot[f]
+                pulled = by_d * grad + by_q * d
+                by_point[j, f] += pulled
+                by_pivot[f] -= pulled + by_p * grad
+                vector[f] = by_d * d - by_p * p
+            d_gap[j] -= (alpha[k] * along[k] + c * ratio[k]) * inverse[image, j]
+            by_own_gap -= c * ratio[k] * inv_i
+            by_c += ratio[k]
+        if i >= 0:
+            d_gap[i] += by_own_gap
+            for f in range(channels):
+                by_point[i, f] += by_pivot[f]
     return by_c
 
 
@@ -185,20 +187,16 @@ def refill(
     """Gradients of whole images ``start`` to ``stop``, given those of their vectors, which are
     replaced by the vectors.
     """
-    windows, pixels = table.shape
-    pivots, scalars = np.empty((2, points.shape[2]), points.dtype), np.empty((6, pixels))
+    windows = len(table)
     by_point = np.empty(points.shape[1:], points.dtype)
     for image in range(start, stop):
         by_point[:] = 0
         d_gap[image] = 0
-        by_c = 0.0
-        for window in range(windows):
-            by_c += _refill(
-                points, inverse, image, c, unit, table, window, centre, pivots, scalars, patches,
-                image * windows + window, by_point, d_gap[image],
-            )  # fmt: skip
+        d_c[image] = _refill(
+            points, inverse, image, c, unit, table, centre, 0, windows, patches, image * windows,
+            by_point, d_gap[image],
+        )  # fmt: skip
         d_points[image] = by_point
-        d_c[image] = by_c
 
 
 @compiled
@@ -212,9 +210,7 @@ def gradients(
     image fewer. The gradient of the weight, ``[parts, *weight.shape]``, is summed within each part.
     """
     (windows, pixels), (products, outputs, inner) = table.shape, weight.shape
-    channels = points.shape[2]
-    pivots, scalars = np.empty((2, channels), points.dtype), np.empty((6, pixels))
-    patches = np.empty((products, rows, pixels // products, channels), weight.dtype)
+    patches = np.empty((products, rows, pixels // products, points.shape[2]), weight.dtype)
     matrices = patches.reshape((products, rows, inner))
     product = np.empty((outputs, inner), weight.dtype)
     by_point = np.empty(points.shape[1:], points.dtype)
@@ -229,11 +225,10 @@ def gradients(
                 back = grad[image, first : first + size]
                 for k in range(products):
                     np.dot(back, weight[k], matrices[k, :size])
-                for row in range(size):
-                    by_c += _refill(
-                        points, inverse, image, c, unit, table, first + row, centre, pivots,
-                        scalars, patches, row, by_point, d_gap[image],
-                    )  # fmt: skip
+                by_c += _refill(
+                    points, inverse, image, c, unit, table, centre, first, size, patches, 0,
+                    by_point, d_gap[image],
+                )  # fmt: skip
                 for k in range(products):
                     np.dot(back.T, matrices[k, :size], product)
                     d_weight[part, k] += product
