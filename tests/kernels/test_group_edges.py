@@ -25,8 +25,11 @@ def grouped(source, target, num_targets):
 @each_size
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 @pytest.mark.parametrize("layout", [lambda x: x, strided], ids=["contiguous", "strided"])
-def test_edges_of_a_target_stand_together_in_their_order(size, dtype, layout):
+@pytest.mark.parametrize("ascending", [False, True])
+def test_edges_of_a_target_stand_together_in_their_order(size, dtype, layout, ascending):
     source, target = random_edges(size)
+    if ascending:
+        target = target.sort().values
     rowptr, col = group_edges(
         layout(source.to(dtype)), layout(target.to(dtype)), size.sources, size.targets
     )
@@ -34,6 +37,12 @@ def test_edges_of_a_target_stand_together_in_their_order(size, dtype, layout):
     assert (rowptr.dtype, col.dtype) == (torch.int64, torch.int32)
     assert torch.equal(rowptr, expected[0])
     assert torch.equal(col, expected[1])
+
+
+def test_targets_without_edges_are_empty_wherever_they_are():
+    for target in ([2, 2, 5], [5, 2, 2]):
+        rowptr, _ = group_edges(torch.arange(3), torch.tensor(target), 3, 8)
+        assert rowptr.tolist() == [0, 0, 0, 2, 2, 2, 3, 3, 3]
 
 
 @needs_numba

@@ -90,7 +90,8 @@ def _edge_coefficients_backward(
     d_points_i, d_gap_i = points_i.new_empty(points_i.shape), gap_i.new_empty(gap_i.shape)
     d_c = torch.empty(len(points_i), dtype=torch.float64)
     of_outputs = (kept, grad_alpha, grad_beta)
-    given = (points_i, gap_i, points_j, gap_j, c.item(), unit, rowptr, col, *of_outputs)
+    nodes = (points_i, gap_i.reciprocal(), points_j, gap_j.reciprocal())
+    given = (*nodes, c.item(), unit, rowptr, col, *of_outputs)
     of_targets = (d_points_i, d_gap_i, d_c)
     cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
     if len(cuts) > 2:
@@ -181,11 +182,12 @@ if WITH_NUMBA:
 
     @_edge_coefficients.register_kernel("cpu")
     def _edge_coefficients_cpu(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *points, c, unit, rowptr, col, dtype = given
+        points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype = given
         alpha, beta = torch.empty(len(col), dtype=dtype), torch.empty(len(col), dtype=dtype)
         kept = _kept(col)
+        nodes = (points_i, gap_i.reciprocal(), points_j, gap_j.reciprocal())
         rest = (c.item(), unit, rowptr, col, alpha, beta, kept)
-        parallel(coefficients.coefficients, len(points[0]), *points, *rest)
+        parallel(coefficients.coefficients, len(points_i), *nodes, *rest)
         return alpha, beta, kept
 
 

@@ -22,17 +22,18 @@ def _squared(points_i, i, points_j, j):
 
 @compiled
 def coefficients(
-    start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, alpha, beta, kept
+    start, stop, points_i, inverse_i, points_j, inverse_j, c, unit, rowptr, col, alpha, beta, kept
 ):
-    """Both scalars of every edge of targets ``start`` to ``stop``; q and a are kept.
+    """Both scalars of every edge of targets ``start`` to ``stop``; q and a are kept. ``inverse`` is
+    1 / gap.
 
     Distances and the functions of them are loops of their own: neither then waits for the other.
     """
     for i in range(start, stop):
-        by_i = 1 / gap_i[i, 0]
+        by_i = inverse_i[i, 0]
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j = 1 / gap_j[j, 0]
+            by_j = inverse_j[j, 0]
             q = c * _squared(points_i, i, points_j, j) * (by_i * by_j) if c != 0 else 0.0
             kept[0, e], kept[1, e] = q, by_j
         for e in range(rowptr[i], rowptr[i + 1]):
@@ -44,7 +45,7 @@ def coefficients(
 
 @compiled
 def grad_targets(
-    start, stop, points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, kept,
+    start, stop, points_i, inverse_i, points_j, inverse_j, c, unit, rowptr, col, kept,
     grad_alpha, grad_beta, d_points_i, d_gap_i, d_c, pull, d_gap, cuts, d_points_j, d_gap_j,
 ):  # fmt: skip
     """Gradients that belong to targets, and of every edge: its ``pull`` on the source along
@@ -60,10 +61,10 @@ def grad_targets(
     for i in range(start, stop):
         moved[:] = 0
         by_gap, by_c = 0.0, 0.0
-        by_i = 1 / gap_i[i, 0]
+        by_i = inverse_i[i, 0]
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j = 1 / gap_j[j, 0]
+            by_j = inverse_j[j, 0]
             if c == 0:
                 of_gap = -grad_alpha[e] * unit * by_j * by_j
                 if d_gap_j is not None:

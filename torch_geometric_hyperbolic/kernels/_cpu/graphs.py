@@ -35,8 +35,28 @@ def cloud_cuts(rowptr, col, num_sources):
 
 
 @compiled
+def _offsets(ascending, size):
+    """Where each of the numbers below ``size`` begins."""
+    offsets = np.empty(size + 1, np.int64)
+    reached = 0
+    for e in range(len(ascending)):
+        for i in range(reached, ascending[e] + 1):
+            offsets[i] = e
+        reached = ascending[e] + 1
+    offsets[reached:] = len(ascending)
+    return offsets
+
+
+@compiled
 def by_target(source, target, num_targets):
-    """Offsets of each target's edges and the sources in that order, by a stable counting sort."""
+    """Offsets of each target's edges and the sources in that order: by a stable counting sort,
+    unless edges come in that order, as those of most graphs do.
+    """
+    descents = 0
+    for e in range(1, len(target)):
+        descents += target[e] < target[e - 1]
+    if descents == 0:
+        return _offsets(target, num_targets), source.astype(np.int32)
     rowptr = np.zeros(num_targets + 1, np.int64)
     for e in range(len(target)):
         rowptr[target[e] + 1] += 1
