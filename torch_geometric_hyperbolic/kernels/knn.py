@@ -19,8 +19,8 @@ if WITH_TORCH_CLUSTER:
 #: Entries of a distance block; bounds the memory of a search (64 MB in float64).
 BLOCK = 2**23
 #: torch-cluster's tree is faster than compiled loops from so many points per channel in flat
-#: space, twice as many on the ball, and than dense below so many channels (notes/graphs).
-TREE_POINTS, TREE_CHANNELS = 3000, 8
+#: space, three times as many on the ball, and than dense below so many channels (notes/graphs).
+TREE_POINTS, TREE_CHANNELS = 5500, 8
 
 
 @torch.library.custom_op("tgh::knn_table", mutates_args=())
@@ -116,7 +116,7 @@ def _fastest(points: Tensor, c: Tensor, largest: int) -> str:
     channels = points.size(1)
     if points.device.type != "cpu":
         return "dense"
-    many = TREE_POINTS * channels * (1 if float(c) == 0 else 2) if WITH_NUMBA else 0
+    many = TREE_POINTS * channels * (1 if float(c) == 0 else 3) if WITH_NUMBA else 0
     if WITH_TORCH_CLUSTER and channels < TREE_CHANNELS and largest >= many:
         return "torch_cluster"
     return "fused" if WITH_NUMBA else "dense"

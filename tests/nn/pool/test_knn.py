@@ -345,7 +345,7 @@ def test_one_large_cloud_among_tiny_ones(engine, dtype):
 @pytest.mark.skipif(not (WITH_NUMBA and WITH_TORCH_CLUSTER), reason="needs both engines")
 @pytest.mark.parametrize(
     ("num", "channels", "flat", "ball"),
-    [(1024, 3, "fused", "fused"), (7000, 2, "cluster", "fused"), (13000, 2, "cluster", "cluster")],
+    [(1024, 3, "fused", "fused"), (12000, 2, "cluster", "fused"), (34000, 2, "cluster", "cluster")],
 )
 def test_auto_takes_the_tree_for_many_points_in_few_channels(
     num, channels, flat, ball, monkeypatch

@@ -4,7 +4,7 @@ Points come in tiles, transposed, so that one instruction takes several of them.
 pass fills a row of rough keys :math:`\|x_j - y\|^2 / g_j` in the points' own dtype. The row is cut
 into lanes, every 64th entry for instance: if k lanes hold a key of at most :math:`t`, so do k
 points, and few others do. Those that rounding lets be among the first k, usually hardly more than
-k, are then ordered by their keys in float64.
+k, and found in few lanes, are then ordered by their keys in float64.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ def search(
         most = max(most, point_ptr[cloud + 1] - point_ptr[cloud])
     rows = np.empty((QUERIES, -(-most // width) * width), tiles.dtype)
     minima = np.empty((QUERIES, width), tiles.dtype)
-    near, best = np.empty(most + 1, np.int64), np.empty(k)
+    folded, near, best = np.empty(width, tiles.dtype), np.empty(width + 1, np.int64), np.empty(k)
     for cloud in range(len(point_ptr) - 1):
         origin, size = point_ptr[cloud], point_ptr[cloud + 1] - point_ptr[cloud]
         num = query_ptr[cloud + 1] - query_ptr[cloud]
@@ -53,11 +53,12 @@ def search(
                               row, minima[i - first])  # fmt: skip
                 for i in range(first, last):
                     own = -1 if loop else i - query_ptr[cloud]
-                    bound = slack * _small(minima[i - first], k if loop else k + 1) + least
+                    folded[:] = minima[i - first]
+                    bound = slack * _small(folded, k if loop else k + 1) + least
                     _choose(
-                        rows[i - first, :size], bound, own, slack, least, near, best,
-                        points[origin : origin + size], gap[origin : origin + size], queries[i],
-                        table[i],
+                        rows[i - first, :size], minima[i - first], bound, own, slack, least, near,
+                        best, points[origin : origin + size], gap[origin : origin + size],
+                        queries[i], table[i],
                     )  # fmt: skip
                     table[i] += origin
         pairs += num * size
@@ -103,38 +104,40 @@ def _small(minima, k):
 
 @compiled
 def _choose(
-    row, bound, own, slack, least, near, best, points, gap, query, found
+    row, minima, bound, own, slack, least, near, best, points, gap, query, found
 ):  # fmt: skip
-    """The first k of the points whose rough key is not above ``bound``, by their keys in float64.
-
-    Candidates come by index, and one enters before another only if it is nearer: equal keys stay
-    ordered by index.
+    """The first k of the points whose rough key is not above ``bound``, by their keys in float64,
+    equal ones by index.
     """
     limit = row.dtype.type(bound)
-    candidates = 0
-    for j in range(len(row)):
-        near[candidates] = j
-        candidates += not row[j] > limit
+    lanes = 0
+    for lane in range(len(minima)):
+        near[lanes] = lane
+        lanes += not minima[lane] > limit
     k, count = len(found), 0
-    for j in near[:candidates]:
-        if j == own or row[j] > limit:
-            continue
-        key = _key(points[j], query, gap[j])
-        if count < k:
-            place = count
-            count += 1
-        elif key < best[k - 1]:
-            place = k - 1
-        else:
-            continue
-        while place > 0 and key < best[place - 1]:
-            best[place], found[place] = best[place - 1], found[place - 1]
-            place -= 1
-        best[place], found[place] = key, j
-        if count == k:
-            if best[k - 1] == 0:
-                break
-            limit = min(limit, row.dtype.type(slack * best[k - 1] + least))
+    for lane in near[:lanes]:
+        for j in range(lane, len(row), len(minima)):
+            if j == own or row[j] > limit:
+                continue
+            key = _key(points[j], query, gap[j])
+            if count < k:
+                place = count
+                count += 1
+            elif _before(key, j, best[k - 1], found[k - 1]):
+                place = k - 1
+            else:
+                continue
+            while place > 0 and _before(key, j, best[place - 1], found[place - 1]):
+                best[place], found[place] = best[place - 1], found[place - 1]
+                place -= 1
+            best[place], found[place] = key, j
+            if count == k:
+                limit = min(limit, row.dtype.type(slack * best[k - 1] + least))
+
+
+@compiled
+def _before(key, j, other, i):
+    return key < other or (key == other and j < i)
 
 
 @compiled_in_order
