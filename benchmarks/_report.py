@@ -143,9 +143,9 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def usual_settings(configs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The most frequent value of every setting that has no column."""
+    """The most frequent value of every setting that has no column; None where runs lack it."""
     keys = sorted({key for config in configs for key in config} - {*TOLD})
-    values = {key: [config[key] for config in configs if key in config] for key in keys}
+    values = {key: [config.get(key) for config in configs] for key in keys}
     return {key: max(found, key=found.count) for key, found in values.items()}
 
 

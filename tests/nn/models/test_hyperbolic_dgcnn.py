@@ -255,13 +255,13 @@ def test_the_size_that_ships():
     model = HyperbolicDGCNN(
         manifold=PoincareBall(),
         hidden_channels=(32, 48, 64, 96, 120),
-        ratios=(1, 0.5, 0.5, 0.5, 0.5),
+        ratios=(0.5,) * 5,
         dynamic=False,
         head_channels=0,
         k=16,
     )
     assert count(model) == 83_912
-    assert model.min_points == 121
+    assert model.min_points == 241
 
 
 @pytest.mark.parametrize("ratios", [(1, 1), (0.5, 0.5), (0.3, 0.7), (1, 0.34, 0.61, 0.5)])
