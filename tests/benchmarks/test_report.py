@@ -93,6 +93,13 @@ def test_settings_that_differ_are_told_where_they_are_not_the_usual_ones():
     assert "settings" not in table_cells(records)[0]
 
 
+def test_a_setting_that_most_runs_lack_is_told():
+    records = [make_record(name) for name in ("poincare", "euclidean", "lorentz")]
+    records[1]["config"] |= {"first_points": 400}  # a flag that the other runs are older than
+    head, *rows = table_cells(records)
+    assert [row[head.index("settings")] for row in rows] == ["-", "first points 400", "-"]
+
+
 def test_without_validation_split_there_is_no_best_column_value():
     record = make_record()
     del record["test"]["best"]
