@@ -2,9 +2,9 @@ r"""The convolution of windows of an image with what each pivot sees in its wind
 
 :math:`v = \sum_o W_o \operatorname{rel}(x, x_o)` over the ball (all of space for :math:`c = 0`),
 where :func:`rel <torch_geometric_hyperbolic.geometry.poincare.rel>` is
-:math:`u\,a(q)\,[(p_o - p) / g_o - q\,p]`. The relative vectors are computed for a
-few windows at a time, meet the weight, and are computed again for the gradient: with few channels
-all of that in a core's cache, with many for a few images at a time.
+:math:`u\,a(q)\,[(p_o - p) / g_o - q\,p]`. The relative vectors are computed for a few windows at a
+time, meet the weight, and are computed again for the gradient: with few channels in a core's cache,
+with many for a few images at a time.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,8 @@ def relative_windows(
 
     Returns:
         Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for a block
-        of windows per thread, or for :data:`BLOCK` numbers, beside the result.
+        of windows per thread (and for :data:`PARTS` weights in the backward pass), or for
+        :data:`BLOCK` numbers, beside the result.
     """
     images, (windows, pixels) = len(points), table.shape
     out = weight.new_empty(images, windows, len(weight))

@@ -127,8 +127,6 @@ def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, 
             alpha, kappa = 1 + gap_x * (1 - gap_y) / below, gap_x * t / below
             near = product < 4 * smallest * below
             short, of_to = 1.0, 0.0
-            for f in range(channels):
-                back[f] = to * grad_out[row, first + f]
             if hyperboloid or near:
                 length, grad_end = 0.0, 0.0
                 for f in range(channels):
@@ -151,6 +149,9 @@ def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, 
                 of_to = grad_end if hyperboloid and short == 1 else 0.0
                 for f in range(channels):
                     back[f] = to * short * (grad_out[row, first + f] + by_end * moved[f])
+            else:
+                for f in range(channels):
+                    back[f] = grad_out[row, f]
             gx, gv = 0.0, 0.0
             for f in range(channels):
                 gx += back[f] * by * point[f]

@@ -137,6 +137,7 @@ def _choose(
 
 @compiled
 def _before(key, j, other, i):
+    """Whether point ``j`` stands before ``i``, given their keys."""
     return key < other or (key == other and j < i)
 
 

@@ -61,8 +61,8 @@ class HConv2d(torch.nn.Module):
     window whose centre lies on padding has no pivot; it gives :math:`\exp_0 \mathbf{b}_0`.
 
     Cost :math:`O(H W K F F')` with :math:`K` pixels in a window. The fused engine of the CPU holds
-    the windows of a few images at a time, any other :math:`O(H W K F)` numbers per image. Fused, it
-    is once differentiable.
+    a few windows, or those of a few images, at a time, any other :math:`O(H W K F)` numbers per
+    image. Fused, it is once differentiable.
 
     Args:
         in_channels (int): Dimension of the input space.
