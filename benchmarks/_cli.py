@@ -158,10 +158,16 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="samples per step when evaluating (does not change the numbers)",
     )
     group.add_argument(
+        "--optimizer",
+        default="adamw",
+        choices=["adamw", "muon"],
+        help="muon: for matrices but the classifier's last, AdamW for the rest",
+    )
+    group.add_argument(
         "--lr",
         type=real(0, open_low=True),
         default=4e-3,
-        help="highest learning rate of the schedule (AdamW)",
+        help="highest learning rate of the schedule",
     )
     group.add_argument(
         "--schedule",

@@ -52,14 +52,28 @@ class Task:
     embed: Callable[[nn.Module, Tensor], Tensor]
 
 
-def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW that decays matrices only, not biases, norms or curvature."""
+def make_optimizers(model: nn.Module, config: Mapping[str, Any]) -> list[torch.optim.Optimizer]:
+    """AdamW, which decays matrices only, not biases, norms or curvature.
+
+    With `optimizer` "muon" it leaves all matrices but the last, the classifier's, to Muon, whose
+    updates are made as long as AdamW's, so that both take one learning rate and decay: "Muon is
+    Scalable for LLM Training" (arXiv 2502.16982), equation 4.
+    """
+    lr, decay = config["lr"], config["weight_decay"]
     parameters = [p for p in model.parameters() if p.requires_grad]
+    hidden: list[Tensor] = []
+    if config.get("optimizer") == "muon":
+        hidden = [p for p in parameters if p.dim() == 2][:-1]
+        parameters = [p for p in parameters if all(p is not own for own in hidden)]
     groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr)
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=lr)]
+    if hidden:
+        how = {"weight_decay": decay, "adjust_lr_fn": "match_rms_adamw"}
+        optimizers.append(torch.optim.Muon(hidden, lr=lr, **how))
+    return optimizers
 
 
 def make_schedule(
@@ -94,14 +108,14 @@ def evaluate(
 
 
 class Trainer:
-    """A model, its optimiser and all randomness of its training.
+    """A model, its optimisers and all randomness of its training.
 
     Args:
         model (torch.nn.Module): The network.
         task (Task): What it learns.
         data (Splits): From which samples.
-        config (dict): `epochs`, `batch_size`, `eval_batch_size`, `lr`, `schedule`, `weight_decay`,
-            `label_smoothing`, `clip_norm` and `seed` are read.
+        config (dict): `epochs`, `batch_size`, `eval_batch_size`, `optimizer`, `lr`, `schedule`,
+            `weight_decay`, `label_smoothing`, `clip_norm` and `seed` are read.
         process (Process, optional): This process of the run. (default: the only one, on the CPU)
     """
 
@@ -127,9 +141,9 @@ class Trainer:
             model.compile()
         self.network = self.process.wrap(model.to(device))
         self.model = self.process.unwrap(self.network)
-        self.optimizer = make_optimizer(self.model, config["lr"], config["weight_decay"])
-        total = config["epochs"] * self.steps
-        self.schedule = make_schedule(self.optimizer, config["schedule"], config["lr"], total)
+        self.optimizers = make_optimizers(self.model, config)
+        how = (config["schedule"], config["lr"], config["epochs"] * self.steps)
+        self.schedules = [make_schedule(optimizer, *how) for optimizer in self.optimizers]
         # Shuffling is common to all processes, augmentation and dropout are each process's own.
         own = config["seed"] + 1_000_003 * (self.process.rank + 1)
         self.shuffle = Generator().manual_seed(config["seed"])
@@ -149,7 +163,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """The share of all steps that is done."""
-        return self.schedule.last_epoch / (self.config["epochs"] * self.steps)
+        return self.schedules[0].last_epoch / (self.config["epochs"] * self.steps)
 
     def backward(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Leaves the gradient of one batch in the parameters; returns logits, labels and loss."""
@@ -157,7 +171,7 @@ class Trainer:
         x = self.task.augment(batch.x, self.augment, self.progress)
         logits = self.task.classify(self.network, x)
         loss = smoothed_loss(logits, batch.y, self.config)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad()
         loss.backward()
         return logits, batch.y, loss
 
@@ -169,8 +183,9 @@ class Trainer:
             logits, y, loss = self.backward(index)
             if self.config["clip_norm"] > 0:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip_norm"])
-            self.optimizer.step()
-            self.schedule.step()
+            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+                optimizer.step()
+                schedule.step()
             score.update(logits, y, loss)
             on_step(score)
         values = score.compute()
@@ -196,7 +211,7 @@ class Trainer:
     def run_epoch(self, on_step: Callable[[Score], None] = lambda score: None) -> dict[str, Any]:
         """Trains and validates one epoch, extends the curves and returns their newest entries."""
         start = perf_counter()
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.optimizers[0].param_groups[0]["lr"]
         fitted = self.train_epoch(on_step)
         trained = perf_counter()
         entry = {"train_loss": fitted["loss"], "train_oa": fitted["oa"], "lr": rate}
@@ -230,8 +245,8 @@ class Trainer:
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
             "random": self.process.gather(self.random_state()),
             "curves": self.curves,
             "best": self.best,
@@ -241,8 +256,9 @@ class Trainer:
         """Takes up the state of :meth:`state_dict`."""
         self.epoch, self.curves, self.best = state["epoch"], state["curves"], state["best"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for name in ("optimizers", "schedules"):
+            for own, saved in zip(getattr(self, name), state[name], strict=True):
+                own.load_state_dict(saved)
         random = state["random"][self.process.rank]
         self.shuffle.set_state(random["shuffle"])
         self.augment.set_state(random["augment"])

@@ -20,11 +20,12 @@ def train_to(trainer, epoch):
     return trainer
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
 def test_interrupted_in_an_epoch_and_resumed_equals_uninterrupted(
-    make_net, task, splits, config, schedule, tmp_path
+    make_net, task, splits, config, schedule, optimizer, tmp_path
 ):
-    config["schedule"] = schedule
+    config |= {"schedule": schedule, "optimizer": optimizer}
     whole = train_to(Trainer(make_net(), task, splits, config), 4)
 
     first = train_to(Trainer(make_net(), task, splits, config), 2)
@@ -135,7 +136,7 @@ def test_only_matrices_decay(make_net, task, splits, config):
     trainer = Trainer(make_net(), task, splits, config)
     decay = {
         id(p): group["weight_decay"]
-        for group in trainer.optimizer.param_groups
+        for group in trainer.optimizers[0].param_groups
         for p in group["params"]
     }
     model = trainer.model
@@ -145,14 +146,43 @@ def test_only_matrices_decay(make_net, task, splits, config):
     assert len(decay) == len(list(model.parameters()))
 
 
-def test_one_cycle_covers_the_whole_run(make_net, task, splits, config):
-    trainer = Trainer(make_net(), task, splits, config)
+def test_muon_takes_hidden_matrices_alone(make_net, task, splits, config):
+    trainer = Trainer(make_net(), task, splits, config | {"optimizer": "muon"})
+    model, (adamw, muon) = trainer.model, trainer.optimizers
+    assert isinstance(muon, torch.optim.Muon)
+    (group,) = muon.param_groups
+    assert [id(p) for p in group["params"]] == [id(model.body[0].weight)]
+    assert group["weight_decay"] == 0.01
+    others = [id(p) for group in adamw.param_groups for p in group["params"]]
+    assert sorted([*others, id(model.body[0].weight)]) == sorted(map(id, model.parameters()))
+
+
+def test_a_step_of_muon_turns_all_directions_alike(make_net, task, splits, config):
+    """The update of a matrix ``[8, 6]`` is 0.2 sqrt(8) lr times a nearly orthogonal one."""
+    how = {"optimizer": "muon", "weight_decay": 0.0, "clip_norm": 0.0, "schedule": "constant"}
+    trainer = Trainer(make_net(), task, splits, config | how)
+    before = trainer.model.body[0].weight.detach().clone()
+    trainer.backward(torch.arange(8))
+    trainer.optimizers[1].step()
+    change = (trainer.model.body[0].weight.detach() - before) / (0.2 * 8**0.5 * 0.01)
+    singular = torch.linalg.svdvals(change)
+    assert singular.min() > 0.5  # five Newton-Schulz steps leave 0.7 to 1.2
+    assert singular.max() < 1.4
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_one_cycle_covers_the_whole_run(make_net, task, splits, config, optimizer):
+    trainer = Trainer(make_net(), task, splits, config | {"optimizer": optimizer})
     rates = []
     for _ in range(4):
-        trainer.run_epoch(lambda score: rates.append(trainer.schedule.get_last_lr()[0]))
+        trainer.run_epoch(
+            lambda score: rates.append([s.get_last_lr()[0] for s in trainer.schedules])
+        )
     assert len(rates) == 12
-    assert max(rates) == pytest.approx(0.01, rel=0.15)
-    assert rates[-1] < 1e-3 * max(rates)
+    assert all(len(set(step)) == 1 for step in rates)  # the same for both
+    own = [step[0] for step in rates]
+    assert max(own) == pytest.approx(0.01, rel=0.15)
+    assert own[-1] < 1e-3 * max(own)
 
 
 def test_clipping(make_net, task, splits, config):
