@@ -164,6 +164,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/graphs.py": "kernels/test_group_edges.py",
     "kernels/_cpu/knn.py": "kernels/test_knn.py",
     "kernels/_cpu/local_coordinates.py": "kernels/test_local_coordinates.py",
+    "kernels/_cpu/pixels.py": "kernels/test_channels_last.py",
     "kernels/_cpu/radial.py": "kernels/test_radial.py",
     "kernels/_cpu/relative_windows.py": "kernels/test_relative_windows.py",
     "kernels/_cpu/scalars.py": "kernels/test_edge_coefficients.py",

@@ -14,9 +14,9 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
 
-#: 4 windows of 3 pixels over 5 nodes: pivots inside, a repeated pixel, a pivot on padding.
+#: 4 windows of 3 pixels over 5 nodes: the pivot among them or not, on padding, a repeated pixel.
 TABLE = torch.tensor([[0, 1, 2], [-1, 0, 4], [3, -1, 3], [1, 3, -1]], dtype=torch.int32)
-CENTRE = 1
+PIVOTS = torch.tensor([1, 0, -1, 4], dtype=torch.int32)
 
 MODULE = importlib.import_module("torch_geometric_hyperbolic.kernels.relative_windows")
 
@@ -38,23 +38,24 @@ def random_weight(channels: int = 3) -> Tensor:
     return torch.randn(4, 3 * channels, dtype=torch.float64)
 
 
-def by_kernel(manifold: Manifold, x: Tensor, weight: Tensor) -> Tensor:
+def by_kernel(manifold: Manifold, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     c = torch.as_tensor(manifold.c, dtype=torch.float64)
-    return relative_windows(*manifold.to_ball(x), c, weight, TABLE, CENTRE, manifold.rel_unit)
+    how = (TABLE, PIVOTS, manifold.rel_unit)
+    return relative_windows(*manifold.to_ball(x), c, weight, bias, *how)
 
 
-def by_loop(manifold: Manifold, x: Tensor, weight: Tensor) -> Tensor:
+def by_loop(manifold: Manifold, x: Tensor, weight: Tensor, bias: Tensor | float = 0.0) -> Tensor:
     """Pivot by pivot and pixel by pixel, the origin for a pivot on padding."""
     channels = weight.size(1) // 3
     origin = manifold.origin(channels, dtype=x.dtype)
     out = []
     for pixels in x:
-        for window in TABLE.tolist():
-            pivot = pixels[window[CENTRE]] if window[CENTRE] >= 0 else origin
+        for window, i in zip(TABLE.tolist(), PIVOTS.tolist(), strict=True):
+            pivot = pixels[i] if i >= 0 else origin
             seen = [
                 manifold.rel(pivot, pixels[j]) if j >= 0 else x.new_zeros(channels) for j in window
             ]
-            out.append(weight @ torch.cat(seen))
+            out.append(weight @ torch.cat(seen) + bias)
     return torch.stack(out).view(len(x), len(TABLE), -1)
 
 
@@ -62,8 +63,9 @@ def inputs(c: float = 0.7, unit: float = 1.0, dtype: torch.dtype = torch.float64
     """All arguments of the operator, those with a gradient first."""
     manifold = PoincareBall(c)
     p, gap = manifold.to_ball(image(manifold).to(dtype))
-    own = [p, gap, torch.tensor(c, dtype=torch.float64), random_weight().to(dtype)]
-    return [*(t.requires_grad_() for t in own), TABLE, CENTRE, unit]
+    weights = [random_weight().to(dtype), torch.randn(4, dtype=dtype)]
+    own = [p, gap, torch.tensor(c, dtype=torch.float64), *weights]
+    return [*(t.requires_grad_() for t in own), TABLE, PIVOTS, unit]
 
 
 @each_space
@@ -75,17 +77,25 @@ def test_it_is_a_loop_over_windows(manifold, radius):
     torch.testing.assert_close(actual, expected, atol=1e-12 * radius, rtol=1e-10)
 
 
+@each_space
+def test_a_bias_is_added_once(manifold):
+    x, weight, bias = image(manifold), random_weight(), torch.randn(4, dtype=torch.float64)
+    expected = by_loop(manifold, x, weight, bias)
+    torch.testing.assert_close(by_kernel(manifold, x, weight, bias), expected, atol=1e-11, rtol=0)
+
+
 @pytest.mark.parametrize("space", [PoincareBall, Lorentz])
 @pytest.mark.parametrize("radius", [0.01, 2.0, 6.0])
 def test_gradients_are_those_of_the_loop(space, radius):
-    """By points, weight and curvature."""
+    """By points, weight, bias and curvature."""
     manifold = space(0.7, learnable=True)
     x = image(manifold, radius).detach().requires_grad_()
     weight = random_weight().requires_grad_()
-    leaves = [x, weight, manifold.log_scale]
+    bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    leaves = [x, weight, bias, manifold.log_scale]
     pull = torch.randn(2, len(TABLE), 4, dtype=torch.float64)
-    expected = torch.autograd.grad(by_loop(manifold, x, weight), leaves, pull)
-    actual = torch.autograd.grad(by_kernel(manifold, x, weight), leaves, pull)
+    expected = torch.autograd.grad(by_loop(manifold, x, weight, bias), leaves, pull)
+    actual = torch.autograd.grad(by_kernel(manifold, x, weight, bias), leaves, pull)
     for a, e in zip(actual, expected, strict=True):
         scale = float(e.abs().max())
         torch.testing.assert_close(a.double(), e.double(), atol=2e-7 * scale, rtol=1e-6)
@@ -108,7 +118,8 @@ def test_gradients_have_the_exact_derivative_of_the_series():
         gap = torch.ones(1, 2, 1, dtype=torch.float64, requires_grad=True)
         table = torch.tensor([[0, 1]], dtype=torch.int32)
         weight = torch.ones(1, 2, dtype=torch.float64)
-        relative_windows(p, gap, c, weight, table, 0, 1.0).sum().backward()
+        pivots = torch.zeros(1, dtype=torch.int32)
+        relative_windows(p, gap, c, weight, None, table, pivots, 1.0).sum().backward()
         # with g_j = 1 the vector is a(q) sqrt(q), and q is linear in 1 / g_i
         slope = -2 / 3 + 16 * q / 15 - 48 * q**2 / 35 + 512 * q**3 / 315
         torch.testing.assert_close(gap.grad[0, 0, 0], -slope * q**1.5, rtol=1e-7, atol=0)
@@ -119,15 +130,13 @@ def test_padding_and_the_pivot_itself_contribute_the_zero_vector():
     x, weight = image(manifold), random_weight()
     expected = by_kernel(manifold, x, weight)
     poisoned = x.clone()
-    poisoned[:, 4] = float("nan")  # seen from the second window only
+    poisoned[:, 4] = float("nan")  # in the second window, and the pivot of the last
     actual = by_kernel(manifold, poisoned, weight)
-    assert actual[:, 1].isnan().all()
-    assert torch.equal(actual[:, [0, 2, 3]], expected[:, [0, 2, 3]])
+    assert actual[:, [1, 3]].isnan().all()
+    assert torch.equal(actual[:, [0, 2]], expected[:, [0, 2]])
     own = weight.clone()
-    own[:, 3:6] = float("nan")  # the weight of the centre meets exact zeros
-    assert by_kernel(manifold, x, own)[:, 2].isnan().all()
-    own[:, 3:6] = 1e300
-    assert torch.equal(by_kernel(manifold, x, own), expected)
+    own[:, 3:6] = 1e300  # meets the pivot itself in the first two windows, padding in the third
+    assert torch.equal(by_kernel(manifold, x, own)[:, :3], expected[:, :3])
 
 
 @pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz(), Euclidean()], ids=str)
@@ -150,7 +159,7 @@ def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
 
     def everything() -> list[Tensor]:
         out = relative_windows(*own)
-        return [out, *torch.autograd.grad(out, own[:4], pull)]
+        return [out, *torch.autograd.grad(out, own[:5], pull)]
 
     threads = torch.get_num_threads()
     try:
@@ -176,18 +185,26 @@ def test_without_images_the_gradients_are_zero():
     own[0], own[1] = (t.detach()[:0].requires_grad_() for t in own[:2])
     out = relative_windows(*own)
     assert out.shape == (0, len(TABLE), 4)
-    grads = torch.autograd.grad(out.sum(), own[:4])
-    assert [g.shape for g in grads] == [t.shape for t in own[:4]]
-    assert not grads[2].any()
-    assert not grads[3].any()
+    grads = torch.autograd.grad(out.sum(), own[:5])
+    assert [g.shape for g in grads] == [t.shape for t in own[:5]]
+    assert not any(grad.any() for grad in grads[2:])
+
+
+def test_windows_without_pixels_are_the_bias():
+    *own, _, pivots, unit = inputs()
+    own[3] = own[3].detach()[:, :0].requires_grad_()
+    out = relative_windows(*own, TABLE[:, :0], pivots, unit)
+    assert torch.equal(out, own[4].expand(2, len(TABLE), 4))
+    grads = torch.autograd.grad(out.sum(), own)
+    assert not any(grad.any() for grad in grads[:4])
 
 
 def test_arguments_may_be_strided_and_are_left_alone():
     own = inputs()
-    before = [t.clone() for t in own[:5]]
+    before = [t.clone() for t in own[:7]]
     strided = own[0].detach().mT.contiguous().mT
     assert torch.equal(relative_windows(strided, *own[1:]), relative_windows(*own))
-    assert all(torch.equal(t, b) for t, b in zip(own[:5], before, strict=True))
+    assert all(torch.equal(t, b) for t, b in zip(own[:7], before, strict=True))
 
 
 def test_second_derivatives_are_refused():
@@ -201,6 +218,6 @@ def test_second_derivatives_are_refused():
 def test_the_operators_are_registered_as_torch_expects():
     own = inputs()
     opcheck(torch.ops.tgh.relative_windows.default, own)
-    plain = [t.detach() if isinstance(t, Tensor) else t for t in own]
+    *plain, _, table, pivots, unit = (t.detach() if isinstance(t, Tensor) else t for t in own)
     grad = torch.randn(2, len(TABLE), 4, dtype=torch.float64)
-    opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain))
+    opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))

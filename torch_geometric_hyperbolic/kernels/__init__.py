@@ -1,5 +1,6 @@
 """Fused operators: compiled loops behind custom operators, each with its formula in PyTorch."""
 
+from torch_geometric_hyperbolic.kernels.channels_last import channels_last
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine, set_fused
 from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficients
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
@@ -20,6 +21,7 @@ from torch_geometric_hyperbolic.kernels.window_lengths import window_lengths
 
 __all__ = [
     "EdgeVectors",
+    "channels_last",
     "chart",
     "edge_coefficients",
     "edge_max",

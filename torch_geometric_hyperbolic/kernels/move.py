@@ -9,7 +9,7 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
-    from torch_geometric_hyperbolic.kernels._cpu import ball
+    from torch_geometric_hyperbolic.kernels._cpu import ball, pixels
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 
 
@@ -36,15 +36,14 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
     alike = x.shape[:-1] == v.shape[:-1] and x.dtype == v.dtype
     if not (alike and fuses(x, manifold)):
         return manifold.move(x, v)
-    hyperboloid = x.size(-1) > v.size(-1)
-    rows = x.flatten(0, -2), v.flatten(0, -2)
-    return _move(*rows, curvature(manifold, x), hyperboloid).view(x.shape)
+    return _move(x, v, curvature(manifold, x), x.size(-1) > v.size(-1))
 
 
 @torch.library.custom_op("tgh::move", mutates_args=(), device_types="cpu")
 def _move(x: Tensor, v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
     out = x.new_empty(x.shape)
-    parallel(ball.move, len(x), x, v, *constants(x, c), hyperboloid, out)
+    given, rows = _rows(x, v), _rows(out)
+    parallel(ball.move, len(rows[0]), *given, *constants(x, c), hyperboloid, *rows)
     return out
 
 
@@ -58,15 +57,22 @@ def _move_backward(
     grad: Tensor, x: Tensor, v: Tensor, c: Tensor, hyperboloid: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by points, vectors and curvature, the last summed block by block."""
-    blocks = -(-len(x) // ball.BLOCK)
+    given = _rows(pixels.contiguous(grad), x, v)
+    blocks = -(-len(given[0]) // ball.BLOCK)
     d_x, d_v, d_c = x.new_empty(x.shape), v.new_empty(v.shape), c.new_empty(blocks)
-    parallel(ball.grad_move, blocks, grad, x, v, *constants(x, c), hyperboloid, d_x, d_v, d_c)
+    grads = (*_rows(d_x, d_v), d_c)
+    parallel(ball.grad_move, blocks, *given, *constants(x, c), hyperboloid, *grads)
     return d_x, d_v, sum_in_order(d_c)
 
 
 @_move_backward.register_fake
 def _(grad, x, v, c, hyperboloid):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape), v.new_empty(v.shape), torch.empty_like(c)
+
+
+def _rows(*tensors: Tensor) -> list[Tensor]:
+    """All leading dimensions as one."""
+    return [tensor.flatten(0, -2) for tensor in tensors]
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

@@ -1,7 +1,7 @@
 r"""The convolution of windows of an image with what each pivot sees in its window.
 
-:math:`v = \sum_o W_o \operatorname{rel}(x, x_o)` over the ball (all of space for :math:`c = 0`),
-where :func:`rel <torch_geometric_hyperbolic.geometry.poincare.rel>` is
+:math:`v = b + \sum_o W_o \operatorname{rel}(x, x_o)` over the ball (all of space for
+:math:`c = 0`), where :func:`rel <torch_geometric_hyperbolic.geometry.poincare.rel>` is
 :math:`u\,a(q)\,[(p_o - p) / g_o - q\,p]`. The relative vectors are computed for a few windows at a
 time, meet the weight, and are computed again for the gradient: with few channels in a core's cache,
 with many for a few images at a time.
@@ -34,9 +34,16 @@ BLOCK = 2**22
 
 @torch.library.custom_op("tgh::relative_windows", mutates_args=())
 def relative_windows(
-    points: Tensor, gap: Tensor, c: Tensor, weight: Tensor, table: Tensor, centre: int, unit: float
+    points: Tensor,
+    gap: Tensor,
+    c: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    table: Tensor,
+    pivots: Tensor,
+    unit: float,
 ) -> Tensor:
-    r"""Each window's relative vectors times the weight, on the CPU.
+    r"""Each window's relative vectors times the weight, plus the bias, on the CPU.
 
     Args:
         points (torch.Tensor): points of the ball, ``[B, N, F]``, float32 or float64, where ``N``
@@ -44,9 +51,11 @@ def relative_windows(
         gap (torch.Tensor): their gaps :math:`1 - c\|p\|^2`, ``[B, N, 1]``, float64.
         c (torch.Tensor): the curvature is ``-c``, float64.
         weight (torch.Tensor): ``[F', K * F]`` in the dtype of the result.
+        bias (torch.Tensor, optional): ``[F']``.
         table (torch.Tensor): pixels of each of an image's windows, ``[M, K]``, int32; -1 for
             padding, which contributes the zero vector.
-        centre (int): which of the ``K`` is the pivot; the origin where that is padding.
+        pivots (torch.Tensor): the pixel from where each window is seen, ``[M]``, int32; -1 for the
+            origin.
         unit (float): length of a relative vector over that in the ball.
 
     Returns:
@@ -56,21 +65,24 @@ def relative_windows(
     """
     images, (windows, pixels) = len(points), table.shape
     out = weight.new_empty(images, windows, len(weight))
-    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, centre)
+    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, pivots)
     if weight.numel() <= FEW * pixels:
         matrices, rows = _matrices(weight, pixels, FEWEST[0])
         blocks = images * -(-windows // rows)
-        parallel(loops.convolve, blocks, points, inverse, *how, matrices.mT, rows, out)
+        parallel(loops.convolve, blocks, points, inverse, *how, matrices.mT, bias, rows, out)
         return out
     for block, patches in _blocks(weight, images, windows):
         few = (points[block], inverse[block])
         parallel(loops.fill, len(patches), *few, *how, patches.view(1, -1, pixels, points.size(2)))
-        torch.mm(patches, weight.t(), out=out[block].flatten(0, 1))
+        to = out[block].flatten(0, 1)
+        torch.mm(patches, weight.t(), out=to)
+        if bias is not None:
+            to += bias
     return out
 
 
 @relative_windows.register_fake
-def _(points, gap, c, weight, table, centre, unit):  # type: ignore[no-untyped-def]
+def _(points, gap, c, weight, bias, table, pivots, unit):  # type: ignore[no-untyped-def]
     return weight.new_empty(len(points), len(table), len(weight))
 
 
@@ -82,14 +94,14 @@ def relative_windows_backward(
     c: Tensor,
     weight: Tensor,
     table: Tensor,
-    centre: int,
+    pivots: Tensor,
     unit: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by points, gaps, curvature and weight; a thread owns whole images."""
     (images, nodes, channels), (windows, pixels) = points.shape, table.shape
     d_points, d_gap = points.new_empty(points.shape), gap.new_empty(images, nodes)
     d_c = gap.new_empty(images)
-    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, centre)
+    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, pivots)
     if weight.numel() <= FEW * pixels:
         matrices, rows = _matrices(weight, pixels, FEWEST[1])
         parts = min(images, PARTS)
@@ -111,7 +123,7 @@ def relative_windows_backward(
 
 
 @relative_windows_backward.register_fake
-def _(grad, points, gap, c, weight, table, centre, unit):  # type: ignore[no-untyped-def]
+def _(grad, points, gap, c, weight, table, pivots, unit):  # type: ignore[no-untyped-def]
     return (
         points.new_empty(points.shape),
         gap.new_empty(gap.shape),
@@ -142,14 +154,15 @@ def _blocks(weight: Tensor, images: int, windows: int) -> Iterator[tuple[slice, 
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    ctx.save_for_backward(*inputs[:5])
-    ctx.centre, ctx.unit = inputs[5:]
+    *tensors, bias, table, pivots, ctx.unit = inputs
+    ctx.save_for_backward(*tensors, table, pivots)
 
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("relative windows")
-    grads = relative_windows_backward(grad, *ctx.saved_tensors, ctx.centre, ctx.unit)
-    return *grads, None, None, None
+    grads = relative_windows_backward(grad, *ctx.saved_tensors, ctx.unit)
+    d_bias = grad.sum((0, 1)) if ctx.needs_input_grad[4] else None
+    return *grads, d_bias, None, None, None
 
 
 relative_windows.register_autograd(_backward, setup_context=_setup_context)

@@ -6,8 +6,8 @@ a weight.
     \beta = u\,a(q)\,q, \quad q = c \|d\|^2 / (g_i g_j), \quad d = p_j - p_i
 
 given :math:`1 / g`, sums and scalars in float64 and vectors in the dtype of the points; the zero
-vector for padding and for the pivot itself. The scalars of a window's pixels are computed together,
-so that they do not wait for each other.
+vector for padding. The scalars of a window's pixels are computed together, so that they do not wait
+for each other.
 
 Few channels: windows come in blocks, cut from each image alike, whose vectors stay in a core's
 cache, where they meet the weight in one product, ``[1, rows, K, F]``, or pixel by pixel,
@@ -30,30 +30,23 @@ def _look_from(points, inverse, image, i, pivot):
 
 
 @compiled
-def _seen(table, window, k, i):
-    """The pixel at place ``k`` of a window, -1 where the pivot ``i`` sees the zero vector."""
-    j = table[window, k]
-    return j if j != i else -1
-
-
-@compiled
 def _of(patches, row, k):
     """The vector of pixel ``k`` of a window of the block, whichever of both forms that has."""
     return patches[0, row, k] if len(patches) == 1 else patches[k, row, 0]
 
 
 @compiled
-def _fill(points, inverse, image, c, unit, table, centre, first, size, patches, at):
+def _fill(points, inverse, image, c, unit, table, pivots, first, size, patches, at):
     """The vectors of ``size`` windows from ``first`` on, in the rows of a block from ``at`` on."""
     pixels, channels = table.shape[1], points.shape[2]
     pivot = np.empty(channels, points.dtype)
     q, alpha, beta = np.empty(pixels), np.empty(pixels), np.empty(pixels)
     for window in range(first, first + size):
         row = at + window - first
-        i = table[window, centre]
+        i = pivots[window]
         inv_i = _look_from(points, inverse, image, i, pivot)
         for k in range(pixels):
-            j = _seen(table, window, k, i)
+            j = table[window, k]
             q[k], alpha[k] = 0.0, 0.0
             if j >= 0:
                 squared = 0.0
@@ -67,7 +60,7 @@ def _fill(points, inverse, image, c, unit, table, centre, first, size, patches, 
             alpha[k] *= a
             beta[k] = unit * a * q[k]
         for k in range(pixels):
-            j, vector = _seen(table, window, k, i), _of(patches, row, k)
+            j, vector = table[window, k], _of(patches, row, k)
             if j < 0:
                 for f in range(channels):
                     vector[f] = 0
@@ -79,19 +72,19 @@ def _fill(points, inverse, image, c, unit, table, centre, first, size, patches, 
 
 
 @compiled
-def fill(start, stop, points, inverse, c, unit, table, centre, patches):
+def fill(start, stop, points, inverse, c, unit, table, pivots, patches):
     """The vectors of windows ``start`` to ``stop`` of a few images, counted through."""
     windows = len(table)
     while start < stop:
         image, first = start // windows, start % windows
         size = min(stop - start, windows - first)
-        _fill(points, inverse, image, c, unit, table, centre, first, size, patches, start)
+        _fill(points, inverse, image, c, unit, table, pivots, first, size, patches, start)
         start += size
 
 
 @compiled
-def convolve(start, stop, points, inverse, c, unit, table, centre, weight, rows, out):
-    """The products of blocks ``start`` to ``stop``, counted through all images.
+def convolve(start, stop, points, inverse, c, unit, table, pivots, weight, bias, rows, out):
+    """The products of blocks ``start`` to ``stop``, counted through all images, plus the bias.
 
     ``weight`` is ``[1, K * F, F']`` or ``[K, F, F']``, a block has ``rows`` windows, the last of an
     image fewer.
@@ -104,17 +97,19 @@ def convolve(start, stop, points, inverse, c, unit, table, centre, weight, rows,
     for block in range(start, stop):
         image, first = block // blocks, block % blocks * rows
         size = min(rows, windows - first)
-        _fill(points, inverse, image, c, unit, table, centre, first, size, patches, 0)
+        _fill(points, inverse, image, c, unit, table, pivots, first, size, patches, 0)
         total = out[image, first : first + size]
         np.dot(matrices[0, :size], weight[0], total)
         for k in range(1, products):
             np.dot(matrices[k, :size], weight[k], part[:size])
             total += part[:size]
+        if bias is not None:
+            total += bias
 
 
 @compiled
 def _refill(
-    points, inverse, image, c, unit, table, centre, first, size, patches, at, by_point, d_gap
+    points, inverse, image, c, unit, table, pivots, first, size, patches, at, by_point, d_gap
 ):  # fmt: skip
     """Adds the gradients of ``size`` windows from ``first`` on to those of their image; returns
     that of ``c``.
@@ -129,10 +124,10 @@ def _refill(
     by_c = 0.0
     for window in range(first, first + size):
         row = at + window - first
-        i = table[window, centre]
+        i = pivots[window]
         inv_i = _look_from(points, inverse, image, i, pivot)
         for k in range(pixels):
-            j, vector = _seen(table, window, k, i), _of(patches, row, k)
+            j, vector = table[window, k], _of(patches, row, k)
             squared, by_d, by_p = 0.0, 0.0, 0.0
             if j >= 0:
                 for f in range(channels):
@@ -144,7 +139,7 @@ def _refill(
                 squared *= inv_i * inverse[image, j]
             ratio[k], along[k], against[k] = squared, by_d, by_p
         for k in range(pixels):
-            j = _seen(table, window, k, i)
+            j = table[window, k]
             inv_j = inverse[image, j] if j >= 0 else 1.0
             q = c * ratio[k]
             a, slope = rel_factor(q)
@@ -156,7 +151,7 @@ def _refill(
             by_pivot[f] = 0
         by_own_gap = 0.0
         for k in range(pixels):
-            j, vector = _seen(table, window, k, i), _of(patches, row, k)
+            j, vector = table[window, k], _of(patches, row, k)
             if j < 0:
                 for f in range(channels):
                     vector[f] = 0
@@ -182,7 +177,7 @@ def _refill(
 
 @compiled
 def refill(
-    start, stop, points, inverse, c, unit, table, centre, patches, d_points, d_gap, d_c
+    start, stop, points, inverse, c, unit, table, pivots, patches, d_points, d_gap, d_c
 ):  # fmt: skip
     """Gradients of whole images ``start`` to ``stop``, given those of their vectors, which are
     replaced by the vectors.
@@ -193,7 +188,7 @@ def refill(
         by_point[:] = 0
         d_gap[image] = 0
         d_c[image] = _refill(
-            points, inverse, image, c, unit, table, centre, 0, windows, patches, image * windows,
+            points, inverse, image, c, unit, table, pivots, 0, windows, patches, image * windows,
             by_point, d_gap[image],
         )  # fmt: skip
         d_points[image] = by_point
@@ -201,7 +196,7 @@ def refill(
 
 @compiled
 def gradients(
-    start, stop, points, inverse, c, unit, table, centre, weight, rows, grad, cuts, d_points, d_gap,
+    start, stop, points, inverse, c, unit, table, pivots, weight, rows, grad, cuts, d_points, d_gap,
     d_c, d_weight,
 ):  # fmt: skip
     """Gradients of parts ``start`` to ``stop`` of the images; ``cuts`` says where each begins.
@@ -226,7 +221,7 @@ def gradients(
                 for k in range(products):
                     np.dot(back, weight[k], matrices[k, :size])
                 by_c += _refill(
-                    points, inverse, image, c, unit, table, centre, first, size, patches, 0,
+                    points, inverse, image, c, unit, table, pivots, first, size, patches, 0,
                     by_point, d_gap[image],
                 )  # fmt: skip
                 for k in range(products):

@@ -12,6 +12,7 @@ from torch_geometric_hyperbolic.checks import (
 )
 from torch_geometric_hyperbolic.geometry._numerics import working_dtype
 from torch_geometric_hyperbolic.kernels import (
+    channels_last,
     exp0,
     fused_engine,
     local_coordinates,
@@ -143,12 +144,11 @@ class HConv2d(torch.nn.Module):
             raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
         check_weight(x, "x", self.weight)
         self._check_size(x)
-        x = x.movedim(1, -1)  # [B, H, W, ambient]
+        x = channels_last(x)  # [B, H, W, ambient]
         if not self.pivot:
             return exp0(self._absolute(x), self.manifold).movedim(-1, 1)
         if self.frame is not None:
             return exp0(self._framed(x), self.manifold).movedim(-1, 1)
-        x = x.contiguous()
         full = x.dtype in (torch.float32, torch.float64)
         v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
         base = base_point(self._pivots(x), self.lin_pivot, self.manifold)
@@ -164,7 +164,7 @@ class HConv2d(torch.nn.Module):
     def _relative(self, x: Tensor) -> Tensor:
         """The convolution of the windows seen from their pivots, ``[B, H', W', out_channels]``."""
         relative = self._vectors(x).flatten(-3)
-        return torch.nn.functional.linear(relative, self._matrix(), self.bias)
+        return torch.nn.functional.linear(relative, self._matrices().flatten(1), self.bias)
 
     def _framed(self, x: Tensor) -> Tensor:
         """The same in the windows' own frames."""
@@ -175,7 +175,7 @@ class HConv2d(torch.nn.Module):
         rows = vectors.flatten(0, -2)  # [B * H' * W' * kh * kw, in_channels]
         rowptr = torch.arange(0, rows.size(0) + 1, size, device=x.device)
         z = local_coordinates(rows, rowptr).view(vectors.shape).flatten(-3)
-        return torch.nn.functional.linear(z, self._matrix(), self.bias)
+        return torch.nn.functional.linear(z, self._matrices().flatten(1), self.bias)
 
     def _vectors(self, x: Tensor) -> Tensor:
         """What each pivot sees: ``[B, H', W', kh, kw, in_channels]``, 0 for padding."""
@@ -195,21 +195,23 @@ class HConv2d(torch.nn.Module):
         points, gap = to_ball(x, self.manifold)
         height, width = x.shape[1:3]
         pixels = torch.arange(height * width, dtype=torch.int32).view(1, height, width, 1)
-        table = self._windows(self._pad(pixels, -1))
+        windows = self._windows(self._pad(pixels, -1))
+        table = windows.flatten(3).flatten(0, 2)
         row, col = self._centre()
-        v = relative_windows(
+        pivot = row * self.kernel_size[1] + col
+        return relative_windows(
             points.flatten(1, 2),
             gap.flatten(1, 2),
             torch.as_tensor(self.manifold.c, dtype=torch.float64),
-            self._matrix(),
-            table.flatten(3).flatten(0, 2),
-            row * self.kernel_size[1] + col,
+            _without(self._matrices(), pivot).flatten(1),
+            self.bias,
+            _without(table, pivot),
+            table[:, pivot],
             self.manifold.rel_unit,
-        ).unflatten(1, table.shape[1:3])
-        return v if self.bias is None else v + self.bias
+        ).unflatten(1, windows.shape[1:3])
 
-    def _matrix(self) -> Tensor:
-        return self.weight.movedim(1, -1).flatten(1)  # [out_channels, kh * kw * in_channels]
+    def _matrices(self) -> Tensor:
+        return self.weight.movedim(1, -1).flatten(1, 2)  # [out_channels, kh * kw, in_channels]
 
     def _pad(self, image: Tensor, value: float = 0) -> Tensor:
         """An image ``[B, H, W, n]`` with padding around it.
@@ -256,3 +258,8 @@ class HConv2d(torch.nn.Module):
             f"dilation={self.dilation}, manifold={self.manifold}, pivot={self.pivot}"
             + (f", frame={self.frame!r})" if self.frame else ")")
         )
+
+
+def _without(values: Tensor, place: int) -> Tensor:
+    """All but one of the second dimension: a pivot sees itself as the zero vector."""
+    return torch.cat([values[:, :place], values[:, place + 1 :]], dim=1)
