@@ -1,8 +1,9 @@
 r"""Exact k nearest neighbours in the conformal ball, as one custom operator with three engines.
 
 For a fixed query :math:`y` the points are ordered by :math:`\|x - y\|^2 / g_x`
-(the distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`), differences first, never a
-Gram matrix. In Euclidean space :math:`g = 1`.
+(the distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`), differences first, in float64.
+Where rougher keys choose the candidates, what they lose is bounded. In Euclidean space
+:math:`g = 1`.
 """
 
 import torch
@@ -12,6 +13,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import knn as loops
+    from torch_geometric_hyperbolic.kernels._cpu import rough_keys
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TORCH_CLUSTER:
     import torch_cluster
@@ -134,25 +136,14 @@ def _search_fused(
     """All clouds at once by compiled loops."""
     ends, starts = torch.tensor(point_ptr), torch.tensor(query_ptr)
     sizes, asked = ends.diff(), starts.diff()
-    small, large = loops.TILES
-    width = small if int(sizes.max()) <= large // 2 else large
-    num_tiles = (sizes + width - 1) // width
-    before = num_tiles.cumsum(0) - num_tiles
-    tile = torch.arange(int(num_tiles.sum())) - before.repeat_interleave(num_tiles)
-    first = ends[:-1].repeat_interleave(num_tiles) + tile * width
-    index = first[:, None] + torch.arange(width)
-    absent = index >= ends[1:].repeat_interleave(num_tiles)[:, None]
-    index[absent] = 0
-
-    fill = (0, -points.size(1) % loops.CHANNELS)
-    tiles = torch.nn.functional.pad(points, fill)[index].transpose(1, 2).contiguous()
-    weights = gap[index, 0].reciprocal().to(points.dtype)
-    weights[absent] = torch.nan
+    few, many = loops.LANES
+    lanes = few if int(sizes.max()) <= many // 2 else many
+    how, loosen = rough_keys.rough_keys(points, gap, queries, ends, starts, lanes)
+    rough = how.queries
     parallel(
-        loops.search, int((sizes * asked).sum()), ends, starts, tiles, weights,
-        points.contiguous(), gap[:, 0].contiguous(),
-        torch.nn.functional.pad(queries, fill).contiguous(), queries.contiguous(), table.size(1),
-        loop, 1 + 4 * _rounding(points), float(_underflow(points, gap)), table,
+        loops.search, int((sizes * asked).sum()), ends, starts, how, lanes, points, gap[:, 0],
+        queries, loosen, table.size(1), loop, 1 + 4 * _rounding(rough),
+        float(_underflow(rough, gap)), table,
     )  # fmt: skip
 
 

@@ -1,84 +1,66 @@
 r"""The k nearest neighbours by brute force, without a matrix of distances.
 
-Points come in tiles, transposed, so that one instruction takes several of them. A first
-pass fills a row of rough keys :math:`\|x_j - y\|^2 / g_j` in the points' own dtype. The row is cut
-into lanes, every 64th entry for instance: if k lanes hold a key of at most :math:`t`, so do k
-points, and few others do. Those that rounding lets be among the first k, usually hardly more than
-k, and found in few lanes, are then ordered by their keys in float64.
+A first pass fills a row of rough keys :math:`\|x_j - y\|^2 / g_j`. The row is cut into lanes,
+every 64th entry for instance: if k lanes hold a key of at most :math:`t`, so do k points, and few
+others do. Those that rounding lets be among the first k, usually hardly more than k, and found in
+few lanes, are then ordered by their keys in float64.
 """
 
 import numpy as np
 
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
+from torch_geometric_hyperbolic.kernels._cpu.rough_keys import QUERIES, fill
 
-#: Points of a tile, for small and for large clouds: long loops cost less to enter.
-TILES = 256, 1024
-#: Channels taken at a time; tiles and queries have a multiple of them, filled up with zeros.
-CHANNELS = 4
-#: Queries that share the loads of a tile.
-QUERIES = 4
+#: Lanes of small and of large clouds, the width of a tile: long loops cost less to enter.
+LANES = 256, 1024
+#: Points whose keys in float64 are computed side by side.
+TOGETHER = 4
+#: Keys that stay in a core's cache; clouds so large that few queries fit are taken four by four.
+KEYS = 2**17
 
 
 @compiled
 def search(
-    start, stop, point_ptr, query_ptr, tiles, weights, points, gap, padded, queries, k, loop,
-    slack, least, table,
+    start, stop, point_ptr, query_ptr, how, lanes, points, gap, queries, loosen, k, loop, slack,
+    least, table,
 ):  # fmt: skip
     """Fill the rows of ``table`` whose first pair is one of ``start`` to ``stop``.
 
     Pairs of a query and a point of its cloud are counted through, cloud by cloud, so that threads
-    get equal work. ``weights`` are ``1 / gap``, NaN where a tile has no point.
+    get equal work. ``how`` makes the rough keys, see :mod:`rough_keys`; every key in float64 is at
+    most ``slack`` times the rough one, plus ``loosen`` of its query and ``least``, and at least the
+    rough one over ``slack`` less ``least``.
     """
-    pairs = first_tile = most = 0
-    width = tiles.shape[2]
+    pairs = most = 0
     for cloud in range(len(point_ptr) - 1):
         most = max(most, point_ptr[cloud + 1] - point_ptr[cloud])
-    rows = np.empty((QUERIES, -(-most // width) * width), tiles.dtype)
-    minima = np.empty((QUERIES, width), tiles.dtype)
-    folded, near, best = np.empty(width, tiles.dtype), np.empty(width + 1, np.int64), np.empty(k)
+    padded = -(-most // lanes) * lanes
+    together = max(4, min(QUERIES, KEYS // max(1, padded)))
+    rows = np.empty((together, padded), how.queries.dtype)
+    minima = np.empty((together, lanes), how.queries.dtype)
+    folded, near, best = np.empty(lanes, rows.dtype), np.empty(lanes + 1, np.int64), np.empty(k)
+    some, keys = np.empty(TOGETHER, np.int64), np.empty(TOGETHER)
     for cloud in range(len(point_ptr) - 1):
-        origin, size = point_ptr[cloud], point_ptr[cloud + 1] - point_ptr[cloud]
+        origin, end = point_ptr[cloud], point_ptr[cloud + 1]
+        size = end - origin
         num = query_ptr[cloud + 1] - query_ptr[cloud]
-        num_tiles = -(-size // width)
         if num > 0:
             begin = query_ptr[cloud] + max(0, -((pairs - start) // size))
-            end = query_ptr[cloud] + min(num, max(0, -((pairs - stop) // size)))
-            for first in range(begin, end, QUERIES):
-                last = min(first + QUERIES, end)
-                minima[:] = np.inf
-                for tile in range(num_tiles):
-                    for i in range(first, last):
-                        row = rows[i - first, tile * width : (tile + 1) * width]
-                        _fill(tiles[first_tile + tile], padded[i], weights[first_tile + tile],
-                              row, minima[i - first])  # fmt: skip
+            until = query_ptr[cloud] + min(num, max(0, -((pairs - stop) // size)))
+            for first in range(begin, until, together):
+                last = min(first + together, until)
+                fill(how, cloud, size, first, last, rows, minima)
                 for i in range(first, last):
                     own = -1 if loop else i - query_ptr[cloud]
                     folded[:] = minima[i - first]
-                    bound = slack * _small(folded, k if loop else k + 1) + least
+                    kth = max(0.0, _small(folded, k if loop else k + 1))
+                    bound = slack * (kth + loosen[i]) + least
                     _choose(
                         rows[i - first, :size], minima[i - first], bound, own, slack, least, near,
-                        best, points[origin : origin + size], gap[origin : origin + size],
-                        queries[i], table[i],
+                        some, keys, best, points[origin:end], gap[origin:end], queries[i], table[i],
                     )  # fmt: skip
                     table[i] += origin
         pairs += num * size
-        first_tile += num_tiles
-
-
-@compiled
-def _fill(tile, query, weight, keys, minima):
-    """Rough keys of a tile, and the least of each position in all tiles so far."""
-    keys[:] = 0
-    for f in range(0, len(tile), CHANNELS):
-        y0, y1, y2, y3 = query[f], query[f + 1], query[f + 2], query[f + 3]
-        x0, x1, x2, x3 = tile[f], tile[f + 1], tile[f + 2], tile[f + 3]
-        for j in range(len(keys)):
-            d0, d1, d2, d3 = x0[j] - y0, x1[j] - y1, x2[j] - y2, x3[j] - y3
-            keys[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-    for j in range(len(keys)):
-        key = keys[j] * weight[j]
-        keys[j] = key
-        minima[j] = key if key < minima[j] else minima[j]  # NaN is no minimum
 
 
 @compiled
@@ -104,7 +86,7 @@ def _small(minima, k):
 
 @compiled
 def _choose(
-    row, minima, bound, own, slack, least, near, best, points, gap, query, found
+    row, minima, bound, own, slack, least, near, some, keys, best, points, gap, query, found
 ):  # fmt: skip
     """The first k of the points whose rough key is not above ``bound``, by their keys in float64,
     equal ones by index.
@@ -114,25 +96,43 @@ def _choose(
     for lane in range(len(minima)):
         near[lanes] = lane
         lanes += not minima[lane] > limit
-    k, count = len(found), 0
+    count = waiting = 0
     for lane in near[:lanes]:
         for j in range(lane, len(row), len(minima)):
             if j == own or row[j] > limit:
                 continue
-            key = _key(points[j], query, gap[j])
-            if count < k:
-                place = count
-                count += 1
-            elif _before(key, j, best[k - 1], found[k - 1]):
-                place = k - 1
-            else:
-                continue
-            while place > 0 and _before(key, j, best[place - 1], found[place - 1]):
-                best[place], found[place] = best[place - 1], found[place - 1]
-                place -= 1
-            best[place], found[place] = key, j
-            if count == k:
-                limit = min(limit, row.dtype.type(slack * best[k - 1] + least))
+            some[waiting] = j
+            waiting += 1
+            if waiting == TOGETHER:
+                _keys(points, gap, query, some, keys)
+                for i in range(waiting):
+                    count = _insert(keys[i], some[i], count, best, found)
+                waiting = 0
+                if count == len(found):
+                    limit = min(limit, row.dtype.type(slack * best[count - 1] + least))
+    if waiting > 0:
+        some[waiting:] = some[0]
+        _keys(points, gap, query, some, keys)
+        for i in range(waiting):
+            count = _insert(keys[i], some[i], count, best, found)
+
+
+@compiled
+def _insert(key, j, count, best, found):
+    """Puts a point in its place among the ``count`` first; returns how many there are then."""
+    k = len(found)
+    if count < k:
+        place = count
+        count += 1
+    elif _before(key, j, best[k - 1], found[k - 1]):
+        place = k - 1
+    else:
+        return count
+    while place > 0 and _before(key, j, best[place - 1], found[place - 1]):
+        best[place], found[place] = best[place - 1], found[place - 1]
+        place -= 1
+    best[place], found[place] = key, j
+    return count
 
 
 @compiled
@@ -142,11 +142,21 @@ def _before(key, j, other, i):
 
 
 @compiled_in_order
-def _key(point, query, gap):
-    """The key in float64, coordinates in order as in the other engines; NaN is farthest."""
-    squared = 0.0
-    for f in range(len(point)):
-        d = np.float64(query[f]) - np.float64(point[f])
-        squared += d * d
-    key = squared / gap
-    return np.inf if np.isnan(key) else key
+def _keys(points, gap, query, some, keys):
+    """The keys of four points in float64, coordinates in order as in the other engines, side by
+    side, as each sum waits for its last term; NaN is farthest.
+    """
+    p0, p1, p2, p3 = points[some[0]], points[some[1]], points[some[2]], points[some[3]]
+    s0 = s1 = s2 = s3 = 0.0
+    for f in range(len(query)):
+        y = np.float64(query[f])
+        d0, d1 = y - np.float64(p0[f]), y - np.float64(p1[f])
+        d2, d3 = y - np.float64(p2[f]), y - np.float64(p3[f])
+        s0 += d0 * d0
+        s1 += d1 * d1
+        s2 += d2 * d2
+        s3 += d3 * d3
+    keys[0], keys[1], keys[2], keys[3] = s0, s1, s2, s3
+    for i in range(TOGETHER):
+        key = keys[i] / gap[some[i]]
+        keys[i] = np.inf if np.isnan(key) else key
