@@ -15,6 +15,8 @@ from torch_geometric_hyperbolic.kernels._cpu.rough_keys import QUERIES, fill
 LANES = 256, 1024
 #: Points whose keys in float64 are computed side by side.
 TOGETHER = 4
+#: Points beside 2 k that are collected before they are put in order.
+MORE = 16
 #: Keys that stay in a core's cache; clouds so large that few queries fit are taken four by four.
 KEYS = 2**17
 
@@ -38,8 +40,9 @@ def search(
     together = max(4, min(QUERIES, KEYS // max(1, padded)))
     rows = np.empty((together, padded), how.queries.dtype)
     minima = np.empty((together, lanes), how.queries.dtype)
-    folded, near, best = np.empty(lanes, rows.dtype), np.empty(lanes + 1, np.int64), np.empty(k)
-    some, keys = np.empty(TOGETHER, np.int64), np.empty(TOGETHER)
+    folded, near = np.empty(lanes, rows.dtype), np.empty(lanes + 1, np.int64)
+    ranks, best = np.empty(2 * k + MORE, np.int64), np.empty(k)
+    places, keys = np.empty(len(ranks) + TOGETHER, np.int64), np.empty(len(ranks) + TOGETHER)
     for cloud in range(len(point_ptr) - 1):
         origin, end = point_ptr[cloud], point_ptr[cloud + 1]
         size = end - origin
@@ -57,7 +60,8 @@ def search(
                     bound = slack * (kth + loosen[i]) + least
                     _choose(
                         rows[i - first, :size], minima[i - first], bound, own, slack, least, near,
-                        some, keys, best, points[origin:end], gap[origin:end], queries[i], table[i],
+                        places, keys, ranks, best, points[origin:end], gap[origin:end], queries[i],
+                        table[i],
                     )  # fmt: skip
                     table[i] += origin
         pairs += num * size
@@ -86,7 +90,8 @@ def _small(minima, k):
 
 @compiled
 def _choose(
-    row, minima, bound, own, slack, least, near, some, keys, best, points, gap, query, found
+    row, minima, bound, own, slack, least, near, places, keys, ranks, best, points, gap, query,
+    found,
 ):  # fmt: skip
     """The first k of the points whose rough key is not above ``bound``, by their keys in float64,
     equal ones by index.
@@ -96,49 +101,36 @@ def _choose(
     for lane in range(len(minima)):
         near[lanes] = lane
         lanes += not minima[lane] > limit
-    count = waiting = 0
+    k, count, settled = len(found), 0, 0
     for lane in near[:lanes]:
         for j in range(lane, len(row), len(minima)):
             if j == own or row[j] > limit:
                 continue
-            some[waiting] = j
-            waiting += 1
-            if waiting == TOGETHER:
-                _keys(points, gap, query, some, keys)
-                for i in range(waiting):
-                    count = _insert(keys[i], some[i], count, best, found)
-                waiting = 0
-                if count == len(found):
-                    limit = min(limit, row.dtype.type(slack * best[count - 1] + least))
-    if waiting > 0:
-        some[waiting:] = some[0]
-        _keys(points, gap, query, some, keys)
-        for i in range(waiting):
-            count = _insert(keys[i], some[i], count, best, found)
+            places[count] = j
+            count += 1
+            if count == len(ranks):
+                _settle(points, gap, query, places, keys, ranks, settled, count, best, found)
+                count = settled = k
+                places[:k], keys[:k] = found, best
+                limit = min(limit, row.dtype.type(slack * best[k - 1] + least))
+    _settle(points, gap, query, places, keys, ranks, settled, count, best, found)
 
 
 @compiled
-def _insert(key, j, count, best, found):
-    """Puts a point in its place among the ``count`` first; returns how many there are then."""
-    k = len(found)
-    if count < k:
-        place = count
-        count += 1
-    elif _before(key, j, best[k - 1], found[k - 1]):
-        place = k - 1
-    else:
-        return count
-    while place > 0 and _before(key, j, best[place - 1], found[place - 1]):
-        best[place], found[place] = best[place - 1], found[place - 1]
-        place -= 1
-    best[place], found[place] = key, j
-    return count
-
-
-@compiled
-def _before(key, j, other, i):
-    """Whether point ``j`` stands before ``i``, given their keys."""
-    return key < other or (key == other and j < i)
+def _settle(points, gap, query, places, keys, ranks, settled, count, best, found):
+    """The first of ``count`` points in order; the keys of ``settled`` of them are known."""
+    places[count : count + TOGETHER] = places[0]
+    for first in range(settled, count, TOGETHER):
+        last = first + TOGETHER
+        _keys(points, gap, query, places[first:last], keys[first:last])
+    ranks[:count] = 0
+    for i in range(count):
+        key, place = keys[i], places[i]
+        for j in range(count):
+            ranks[j] += (key < keys[j]) | ((key == keys[j]) & (place < places[j]))
+    for i in range(count):
+        if ranks[i] < len(found):
+            found[ranks[i]], best[ranks[i]] = places[i], keys[i]
 
 
 @compiled_in_order
