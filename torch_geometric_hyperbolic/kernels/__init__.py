@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.kernels.move import move
 from torch_geometric_hyperbolic.kernels.radial import chart, exp0, log0
 from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
 from torch_geometric_hyperbolic.kernels.to_ball import to_ball
+from torch_geometric_hyperbolic.kernels.wide_linear import wide_linear
 from torch_geometric_hyperbolic.kernels.window_lengths import window_lengths
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "relative_windows",
     "set_fused",
     "to_ball",
+    "wide_linear",
     "window_lengths",
 ]

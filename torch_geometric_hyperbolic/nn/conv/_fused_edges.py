@@ -14,7 +14,13 @@ from torch.nn.functional import linear
 from torch_geometric.nn import aggr
 
 from torch_geometric_hyperbolic.geometry._numerics import working_dtype
-from torch_geometric_hyperbolic.kernels import chart, edge_coefficients, edge_max, edge_sum
+from torch_geometric_hyperbolic.kernels import (
+    chart,
+    edge_coefficients,
+    edge_max,
+    edge_sum,
+    wide_linear,
+)
 from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
@@ -85,10 +91,10 @@ def edge_terms(
     source, target = source.to(dtype), target.to(dtype)
     points_i, gap_i, log = chart(target, manifold)
     points_j, gap_j = points_i, gap_i
-    relative_i = relative_j = linear(points_i.double(), to_relative.double())
+    relative_i = relative_j = wide_linear(points_i, to_relative)
     if source is not target:
         points_j, gap_j, _ = chart(source, manifold)
-        relative_j = linear(points_j.double(), to_relative.double())
+        relative_j = wide_linear(points_j, to_relative)
     c = curvature(manifold, target)
     alpha, beta = edge_coefficients(
         points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
