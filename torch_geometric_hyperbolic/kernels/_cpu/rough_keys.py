@@ -25,7 +25,7 @@ QUERIES = 32
 #: Channels taken at a time; tiles and queries have a multiple of them, filled up with zeros.
 CHANNELS = 4
 #: Channels from which products are faster, and the squared length from which float32 may overflow.
-MANY, LONG = 16, 1e36
+MANY, LONG = 8, 1e36
 #: Entries of a tile up to which BLAS computes its product with the queries in the thread that asks
 #: for it: 2^18 multiplications.
 PRODUCT = 2**18 // QUERIES
