@@ -17,12 +17,10 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import relative_windows as loops
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, parallel
 
 #: Largest ``F F'`` for which everything happens in the cache.
 FEW = 2**12
-#: Multiplications up to which BLAS computes a product in the thread that asks for it.
-PRODUCT = 2**18
 #: Windows of a block in the cache: fewest that are worth a product with the whole weight, forward
 #: and backward, and most.
 FEWEST, MOST = (16, 64), 128

@@ -10,11 +10,10 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import wide_linear as loops
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, parallel
 
-#: Multiplications up to which BLAS computes a product in the thread that asks for it, and fewest
-#: and most rows of a block: larger weights are left to PyTorch.
-PRODUCT, FEWEST, MOST = 2**18, 16, 1024
+#: Fewest and most rows of a block; weights too large for that are left to PyTorch.
+FEWEST, MOST = 16, 1024
 #: Parts of the rows whose gradients of the weight are summed before they join.
 PARTS = 16
 
@@ -33,10 +32,9 @@ def wide_linear(x: Tensor, weight: Tensor) -> Tensor:
         >>> wide_linear(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, 0.5]]))
         tensor([[1.5000]], dtype=torch.float64)
     """
-    fits = x.dim() == 2 and 0 < weight.numel() <= PRODUCT // FEWEST
-    if not fits or fused_engine(x) != "numba":
-        return linear(x.double(), weight.double())
-    return _wide_linear(x, weight)
+    if fused_engine(x) == "numba" and x.dim() == 2 and 0 < weight.numel() <= PRODUCT // FEWEST:
+        return _wide_linear(x, weight)
+    return linear(x.double(), weight.double())
 
 
 def _blocks(x: Tensor, weight: Tensor) -> tuple[int, int]:

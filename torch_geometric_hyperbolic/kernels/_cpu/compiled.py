@@ -13,6 +13,9 @@ import torch
 
 from torch_geometric_hyperbolic.geometry import _numerics
 
+#: Multiplications up to which BLAS computes a product in the thread that asks for it.
+PRODUCT = 2**18
+
 _pool: ThreadPoolExecutor | None = None
 
 

@@ -18,7 +18,7 @@ import torch
 from numba.extending import overload
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
+from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, compiled, parallel
 
 #: Queries taken at a time, at most.
 QUERIES = 32
@@ -26,9 +26,6 @@ QUERIES = 32
 CHANNELS = 4
 #: Channels from which products are faster, and the squared length from which float32 may overflow.
 MANY, LONG = 8, 1e36
-#: Entries of a tile up to which BLAS computes its product with the queries in the thread that asks
-#: for it: 2^18 multiplications.
-PRODUCT = 2**18 // QUERIES
 
 
 class Differences(NamedTuple):
@@ -89,7 +86,7 @@ def _products(
 ) -> tuple[Products, Tensor, Tensor]:
     """Products, ``loosen``, and the largest squared length in each cloud."""
     channels, width = points.size(1), lanes
-    while width > 8 and width * channels > PRODUCT:
+    while width > 8 and width * channels * QUERIES > PRODUCT:
         width //= 2
     num_tiles, first_tile = _tiles(point_ptr, width)
     size = int(num_tiles.sum())
