@@ -74,7 +74,7 @@ def make_task(config: dict[str, Any]) -> Task:
     return Task(
         augment=view.augmented,
         view=view.plain,
-        classify=lambda model, x: model(*as_nodes(x), batch_size=x.size(0)),
+        classify=lambda model, x: model(x.flatten(0, 1), batch_size=x.size(0)),
         radii=lambda model, x: model.radii(*as_nodes(x)),  # type: ignore[operator]
         embed=lambda model, x: model.embedding(*as_nodes(x)),  # type: ignore[operator]
     )

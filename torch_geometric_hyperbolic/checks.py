@@ -105,6 +105,18 @@ def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:
         )
 
 
+def check_batch_size(batch_size: int | None, batch: Tensor | None, x: Tensor) -> int:
+    """The number of clouds of one size where there is no ``batch``: ``batch_size``, or 1."""
+    if batch_size is None:
+        return 1
+    check_count(batch_size, "batch_size")
+    if batch is not None:
+        raise ValueError(f"'batch_size' takes the place of batch vectors (got both, {batch_size})")
+    if x.size(0) % batch_size:
+        raise ValueError(f"'batch_size' must divide the {x.size(0)} points (got {batch_size})")
+    return batch_size
+
+
 def check_weight(x: Tensor, name: str, weight: Tensor) -> None:
     """Raise unless ``x`` shares dtype and device with a layer's weight; autocast casts dtypes."""
     if x.device != weight.device:

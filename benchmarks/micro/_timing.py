@@ -1,5 +1,6 @@
 """Medians of interleaved calls. Imported before torch: idle threads sleep instead of spinning."""
 
+import argparse
 import os
 import statistics
 import time
@@ -21,12 +22,34 @@ def medians(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[str,
         for name, run in contenders.items():
             if repeat > 2 and times[name][0] > 10 * min(first[0] for first in times.values()):
                 continue
+            finish()
             start = time.perf_counter()
             run()
+            finish()
             times[name].append(1000 * (time.perf_counter() - start))
-    return {name: round(statistics.median(values[1:]), 1) for name, values in times.items()}
+    digits = 3 if on_gpu() else 1
+    return {name: round(statistics.median(values[1:]), digits) for name, values in times.items()}
+
+
+def on_gpu() -> bool:
+    """Whether tensors are made on a GPU unless told otherwise."""
+    return torch.get_default_device().type == "cuda"
+
+
+def finish() -> None:
+    """Waits for a GPU that still computes."""
+    if on_gpu():
+        torch.cuda.synchronize()
 
 
 def describe_machine() -> dict[str, Any]:
     """What the times of a record depend on."""
-    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    gpu = {"device": torch.cuda.get_device_name()} if on_gpu() else {}
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), **gpu}
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of where all is computed, which is to be given to `torch.set_default_device`."""
+    parser.add_argument(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="where (default: cpu)"
+    )

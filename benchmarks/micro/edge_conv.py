@@ -7,7 +7,9 @@ Checks every contender against float64, then times them interleaved and writes a
 The network is a linear layer, a batch norm in training mode and a LeakyReLU; maximum over the
 neighbours. `PyG` is torch_geometric.nn.EdgeConv in flat space, `geoopt` its formula
 `logmap0(mobius_add(-x_i, x_j))` in a MessagePassing layer, both with the edge_index that ours get.
-The first shape is timed again where OpenMP's idle threads spin instead of sleeping.
+The first shape is timed again where OpenMP's idle threads spin instead of sleeping. With
+`--device cuda` there are larger shapes besides, and the least time in which a GPU could move what
+must be moved.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _timing import describe_machine, medians
+from _timing import add_device_argument, describe_machine, medians, on_gpu
 
 # isort: split
 
@@ -41,6 +43,8 @@ SCALING = {
     "channels": [(8, 1024, 20, channels) for channels in (3, 8, 16, 32, 64, 128)],
     "corners": [(8, n, k, c) for n in (256, 2048) for k in (8, 40) for c in (3, 128)],
 }
+#: What fills a GPU.
+LARGE = [(32, 1024, 20, 64), (128, 1024, 20, 64), (128, 1024, 20, 8), (32, 4096, 40, 128)]
 SPACES = {"Euclidean": Euclidean(), "PoincareBall": PoincareBall(), "Lorentz": Lorentz()}
 NAMES = ["PyG", "geoopt", *SPACES]
 
@@ -131,7 +135,14 @@ def errors(name: str, shape: tuple[int, int, int, int], radius: float) -> dict[s
 
 
 def peak_memory(name: str, shape: tuple[int, int, int, int]) -> float:
-    """Megabytes that one call adds at its peak, in a process of its own."""
+    """Megabytes that one call adds at its peak: of a GPU's memory, or in a process of its own."""
+    if on_gpu():
+        run = step(name, shape)
+        run()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
     command = [sys.executable, __file__, "--memory", name, *map(str, shape)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(result.stdout)
@@ -178,6 +189,17 @@ def row(shape: tuple[int, int, int, int], names: list[str], repeats: int) -> dic
     return dict(zip(keys, shape, strict=True)) | {"ms": times}
 
 
+def floor(shape: tuple[int, int, int, int]) -> float:
+    """Milliseconds in which a copy moves the bytes that a step must read and write at least once:
+    points and edges forward and backward, results, and both gradients.
+    """
+    clouds, num, k, channels = shape
+    moved = clouds * num * (5 * channels * 4 + 2 * k * 2 * 8)
+    source = torch.randn(2**28)
+    copy = medians({"copy": lambda: source.clone()}, 20)["copy"]
+    return round(moved / (2 * source.nbytes) * copy, 4)
+
+
 def main() -> None:
     """Runs all and writes the file."""
     parser = argparse.ArgumentParser(
@@ -186,7 +208,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
     parser.add_argument("--memory", nargs=5, help=argparse.SUPPRESS)
+    add_device_argument(parser)
     args = parser.parse_args()
+    torch.set_default_device(args.device)
     if args.memory:
         name, *shape = args.memory
         print_memory(name, tuple(map(int, shape)))
@@ -202,11 +226,19 @@ def main() -> None:
     assert record["errors"]["radius 1"]["PoincareBall"]["output"] < 1e-5
     record["base"] = row(BASE, NAMES, args.repeats)
     record["base"]["MB"] = {name: peak_memory(name, BASE) for name in NAMES}
-    record["base"]["ms, idle threads spin"] = spinning_times(args.repeats)
+    scaling = dict(SCALING)
+    if on_gpu():
+        scaling["large"] = LARGE
+    else:
+        record["base"]["ms, idle threads spin"] = spinning_times(args.repeats)
     record["scaling"] = {
         axis: [row(shape, ["PyG", *SPACES], args.repeats) for shape in tqdm(shapes, desc=axis)]
-        for axis, shapes in SCALING.items()
+        for axis, shapes in scaling.items()
     }
+    if on_gpu():
+        for entry, shape in zip(record["scaling"]["large"], LARGE, strict=True):
+            entry["floor"] = floor(shape)
+            entry["MB"] = {name: peak_memory(name, shape) for name in ("PyG", *SPACES)}
     args.out.write_text(json.dumps(record, indent=1) + "\n")
     print_table(record)
 

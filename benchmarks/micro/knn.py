@@ -4,7 +4,7 @@ Checks that the engines agree, then times them interleaved and writes the median
 
     python benchmarks/micro/knn.py --out benchmarks/results/micro-knn.json
 
-Needs numba and torch-cluster.
+Needs numba and torch-cluster, or with `--device cuda` Triton, beside torch.cdist and topk.
 """
 
 import argparse
@@ -16,15 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _timing import medians  # isort: split
+from _timing import add_device_argument, describe_machine, medians, on_gpu  # isort: split
 
 import torch
-import torch_cluster
 from torch import Tensor
 from tqdm import tqdm
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import knn_graph
+from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+
+if WITH_TORCH_CLUSTER:
+    import torch_cluster
 
 K = 20
 CHANNELS = (2, 3, 4, 6, 8, 16, 64)
@@ -50,7 +53,7 @@ def row(manifold: Manifold, sizes: tuple[int, int, int], repeats: int) -> dict[s
     batch = torch.arange(clouds).repeat_interleave(num)
     engines = ["auto", "fused"]
     engines += ["dense"] * (num <= DENSE_POINTS)
-    tree = num <= TREE_POINTS or channels <= TREE_CHANNELS
+    tree = WITH_TORCH_CLUSTER and (num <= TREE_POINTS or channels <= TREE_CHANNELS)
     engines += ["torch_cluster"] * tree
     contenders: dict[str, Callable[[], Tensor]] = {
         engine: lambda engine=engine: knn_graph(x, K, batch, manifold=manifold, engine=engine)
@@ -61,6 +64,9 @@ def row(manifold: Manifold, sizes: tuple[int, int, int], repeats: int) -> dict[s
         assert torch.equal(find(), expected), name
     if tree:
         contenders["torch_cluster.knn"] = lambda: torch_cluster.knn(flat, flat, K, batch, batch)
+    if on_gpu() and num <= DENSE_POINTS:
+        own = flat.unflatten(0, (clouds, num))
+        contenders["cdist, topk"] = lambda: torch.cdist(own, own).topk(K, largest=False)
     named = dict(zip(("clouds", "points", "channels"), sizes, strict=True))
     return {"space": manifold.name, **named, "ms": medians(contenders, repeats)}
 
@@ -101,7 +107,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
     parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
+    add_device_argument(parser)
     args = parser.parse_args()
+    torch.set_default_device(args.device)
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     if args.peak:
@@ -112,15 +120,10 @@ def main() -> None:
     cases = [(manifold, sizes) for manifold in (Euclidean(), PoincareBall()) for sizes in SIZES]
     cases += [(Lorentz(), (8, 1024, channels)) for channels in CHANNELS]
     rows = [row(*case, args.repeats) for case in tqdm(cases, desc="knn")]
-    memory = [peak(*sizes) for sizes in BIG]
     show(rows)
-    record = {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "k": K,
-        "knn": rows,
-        "memory in MB": memory,
-    }
+    record = describe_machine() | {"k": K, "knn": rows}
+    if not on_gpu():
+        record["memory in MB"] = [peak(*sizes) for sizes in BIG]
     args.out.write_text(json.dumps(record, indent=1) + "\n")
     print(f"written: {args.out}")
 

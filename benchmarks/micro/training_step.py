@@ -4,7 +4,8 @@ Writes medians of interleaved steps to a JSON file:
 
     python benchmarks/micro/training_step.py --out benchmarks/results/micro-training_step.json
 
-The peer is a Euclidean DGCNN of the same widths from PyG's EdgeConv and torch-cluster's graphs.
+The peer is a Euclidean DGCNN of the same widths from PyG's EdgeConv and torch-cluster's graphs, or
+where there is no torch-cluster, graphs by torch.cdist and topk.
 """
 
 import argparse
@@ -13,23 +14,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _timing import describe_machine, medians
+from _timing import add_device_argument, describe_machine, medians
 
 # isort: split
 
 import torch
 from torch import Tensor
-from torch_cluster import knn_graph
 from torch_geometric.nn import EdgeConv
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
 from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
+from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
+
+if WITH_TORCH_CLUSTER:
+    import torch_cluster
 
 CLOUDS, POINTS, K = 16, 1024, 20
 
 
+def peers_graph(x: Tensor, batch: Tensor) -> Tensor:
+    """Edges to the nearest neighbours in flat space, of clouds of `POINTS` points."""
+    if WITH_TORCH_CLUSTER:
+        return torch_cluster.knn_graph(x, K, batch, loop=True)
+    clouds = x.detach().unflatten(0, (-1, POINTS))
+    table = torch.cdist(clouds, clouds).topk(K, largest=False).indices
+    table += POINTS * torch.arange(len(clouds)).view(-1, 1, 1)
+    return torch.stack([table.flatten(), torch.arange(len(x)).repeat_interleave(K)])
+
+
 class EuclideanDGCNN(torch.nn.Module):
-    """The network of :class:`HyperbolicDGCNN` on PyG's and torch-cluster's parts alone."""
+    """The network of :class:`HyperbolicDGCNN` on other libraries' parts alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +55,7 @@ class EuclideanDGCNN(torch.nn.Module):
         """Logits of each cloud."""
         x, features = pos, []
         for conv in self.convs:
-            x = conv(x, knn_graph(x, K, batch, loop=True))
+            x = conv(x, peers_graph(x, batch))
             features.append(x)
         embedded = self.embed(torch.cat(features, dim=-1))
         return self.head(self.pool(embedded, batch, dim_size=batch_size))
@@ -69,7 +83,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps of each (default: 5)")
+    add_device_argument(parser)
     args = parser.parse_args()
+    torch.set_default_device(args.device)
     torch.manual_seed(0)
     spaces = {
         "Euclidean": Euclidean(),

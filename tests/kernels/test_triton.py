@@ -48,9 +48,15 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from torch_geometric_hyperbolic.kernels._triton import coefficients, edges
+    from torch_geometric_hyperbolic.kernels._triton import (
+        coefficients,
+        edges,
+        farthest,
+        knn,
+        radial,
+    )
 
-    def compile_only(kernel, programs, *args, num_warps=4, **constants):
+    def compile_only(kernel, programs, *args, num_warps=4, in_order=False, **constants):
         named = dict(zip(kernel.arg_names, args, strict=False))
         tensors = {n: arg for n, arg in named.items() if isinstance(arg, torch.Tensor)}
         constants |= {n: arg for n, arg in named.items() if n not in tensors and arg == 1}
@@ -60,14 +66,14 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
         triton.compile(
             triton.compiler.ASTSource(kernel, signature, constants),
             target=GPUTarget("cuda", 90, 32),
-            options={"num_warps": num_warps, "enable_fp_fusion": True},
+            options={"num_warps": num_warps, "enable_fp_fusion": not in_order},
         )
         compiled.add(kernel.fn.__name__)
 
     compiled: set[str] = set()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(edges, "launch", compile_only)
-    monkeypatch.setattr(coefficients, "launch", compile_only)
+    for module in (coefficients, edges, farthest, knn, radial):
+        monkeypatch.setattr(module, "launch", compile_only)
     given = terms(torch.device("cpu"), torch.float32, channels)
     absolute, relative_i, relative_j, alpha, beta, rowptr, col = given
     moments = (signs(channels, col.device),) * 2
@@ -81,9 +87,21 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     points = (absolute, gap_i, relative_j.float(), gap_j, gap_i[0, 0], 2.0, rowptr, col)
     coefficients.coefficients(*points, torch.float32)
     coefficients.gradients(*points, alpha, beta)
+    c, clouds = gap_i[0, 0], rowptr[:2]
+    for x in (absolute, absolute.double()):
+        for hyperboloid in (False, True):
+            radial.chart(x, c, hyperboloid, x, gap_i, x)
+            radial.chart_gradients(x, c, hyperboloid, x, gap_i, x, x, gap_i)
+            radial.exp0(x, c, hyperboloid, x)
+            radial.exp0_gradients(x, c, hyperboloid, x, x, gap_i)
+        for most in (3, 3000):
+            for loop in (False, True):
+                knn.search(x, gap_i, x, rowptr, clouds, most, loop, rowptr.repeat(2, 20))
+            farthest.choose(x, gap_i, gap_i, clouds, clouds, most, rowptr)
     assert compiled == {
         *("_values", "_extremes", "_activated_sums", "_grad_targets", "_grad_sources"),
         *("_coefficients", "_grad_edges", "_grad_points"),
+        *("_chart", "_chart_gradients", "_exp0", "_exp0_gradients", "_nearest", "_choose"),
     }
 
 

@@ -14,7 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels import edge_coefficients, edge_max, edge_sum, edge_values
+from torch_geometric_hyperbolic.kernels import (
+    chart,
+    edge_coefficients,
+    edge_max,
+    edge_sum,
+    edge_values,
+    exp0,
+    knn,
+    radial,
+    to_ball,
+)
 from torch_geometric_hyperbolic.kernels.edge_coefficients import (
     _edge_coefficients,
     _edge_coefficients_backward,
@@ -27,7 +37,14 @@ from torch_geometric_hyperbolic.kernels.edge_values import (
     edge_values_reference,
 )
 
+from torch_geometric_hyperbolic.kernels.farthest_points import (
+    farthest_points,
+    farthest_points_reference,
+)
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
+
 OPERATORS = (
+    *(radial._chart, radial._chart_backward, radial._exp0, radial._exp0_backward, farthest_points),
     *(_edge_coefficients, _edge_coefficients_backward, edge_max, _edge_max_backward),
     *(edge_sum, _edge_sum_backward, edge_values, _edge_values_backward),
 )
@@ -193,7 +210,106 @@ def flat_and_far(device: torch.device) -> None:
     compare(d_gap_j, -0.5 * col.bincount(minlength=SOURCES)[:, None].double())
 
 
+#: Distances from the origin in units of the radius of curvature; the series end at 0.03, the ball
+#: of float32 at 17 and that of float64 at 35, and 50 is too long for any.
+RADII = [0.0, 1e-8, 1e-4, 0.03, 0.035, 0.5, 2.0, 8.0, 16.0, 30.0, 50.0]
+
+
+def along_rays(
+    device: torch.device, manifold: Manifold, dtype: torch.dtype, channels: int
+) -> None:
+    """Charts and exponentials, as the verbs of the manifold have them, and their gradients.
+
+    Where points are shortened a derivative is of no size that both could share.
+    """
+    c = float(manifold.c)
+    v = torch.nn.functional.normalize(torch.randn(len(RADII), channels, dtype=torch.float64))
+    half = 0.5 if isinstance(manifold, PoincareBall) else 1.0
+    v *= half * torch.tensor(RADII, dtype=torch.float64)[:, None] / c**0.5
+    v = v.to(device, dtype)
+    x = manifold.exp0(v)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(exp0(v, manifold), x, rtol=4 * eps + 1e-13, atol=0)
+    point, gap, log = chart(x, manifold)
+    expected = (*manifold.to_ball(x), manifold.log0(x))
+    torch.testing.assert_close(point, expected[0], rtol=4 * eps, atol=0)
+    inner = slice(0, 8)  # beyond, a rounding of a coordinate is more than a gap's
+    for own in (gap, to_ball(x, manifold)[1]):
+        torch.testing.assert_close(own[inner], expected[1][inner], rtol=1e-12, atol=0)
+    torch.testing.assert_close(log[inner], expected[2][inner], rtol=4 * eps + 1e-12, atol=0)
+
+    def of_chart(x: Tensor) -> tuple[Tensor, ...]:
+        return chart(x, manifold)
+
+    def of_verbs(x: Tensor) -> tuple[Tensor, ...]:
+        return (*manifold.to_ball(x), manifold.log0(x))
+
+    compare_with_gradients(of_chart, of_verbs, [x[:7]])
+    compare_with_gradients(lambda v: exp0(v, manifold), manifold.exp0, [v[:7]])
+
+
+def learnt_curvature(device: torch.device, space: type[PoincareBall] | type[Lorentz]) -> None:
+    """Gradients by the curvature."""
+    manifold = space(0.7, learnable=True).to(device)
+    (parameter,) = manifold.parameters()
+    v = torch.randn(9, 3, dtype=torch.float64, device=device)
+    x = manifold.exp0(v).detach()
+    weights = torch.randn(4, 9, 4, dtype=torch.float64, device=device)
+    grads = []
+    for to, back in ((exp0, chart), (by_verb_exp0, by_verbs)):
+        out = (*back(x, manifold), to(v, manifold))
+        total = sum((w[:, : o.size(1)] * o).sum() for w, o in zip(weights, out, strict=True))
+        grads.append(torch.autograd.grad(total, parameter)[0])
+    torch.testing.assert_close(*grads, rtol=1e-6, atol=0)  # in float32, as the parameter
+
+
+def by_verb_exp0(v: Tensor, manifold: Manifold) -> Tensor:
+    return manifold.exp0(v)
+
+
+def by_verbs(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
+    return (*manifold.to_ball(x), manifold.log0(x))
+
+
+def clouds(
+    device: torch.device, manifold: Manifold, sizes: list[int], channels: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Points of the ball, some of them equal and one that is none, their gaps and clouds."""
+    x = manifold.exp0(torch.randn(sum(sizes), channels, dtype=torch.float64) / channels**0.5)
+    x[3:6] = x[6:9]
+    x[10] = torch.nan
+    batch = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    return (*manifold.to_ball(x.to(device, dtype)), batch)
+
+
+def nearest(
+    device: torch.device, manifold: Manifold, channels: int, dtype: torch.dtype, k: int = 7
+) -> None:
+    """All neighbours, with and without loops, and of other queries than the points."""
+    sizes = [40, 0, k + 1, 100]
+    points, gap, batch = clouds(device, manifold, sizes, channels, dtype)
+    c = torch.as_tensor(manifold.c, dtype=torch.float64)
+    some = torch.arange(len(points), device=device)[1::3]
+    for loop, asked in ((True, slice(None)), (False, slice(None)), (True, some)):
+        queries, of_queries = points[asked], batch[asked]
+        given = (points, gap, queries, batch, of_queries)
+        expected = knn.knn_table(*given, k, c, loop, "dense")
+        ptr, _ = knn._pointers(queries, len(points), batch, of_queries, 1)
+        table = torch.full_like(expected, -1)
+        knn._search_on_gpu(points, gap, queries, ptr, max(sizes), loop, table)
+        assert torch.equal(table, expected)
+
+
+def farthest(device: torch.device, manifold: Manifold, channels: int) -> None:
+    """The choice of the formula."""
+    points, gap, batch = clouds(device, manifold, [40, 0, 1, 33], channels, torch.float32)
+    for ratio in (0.01, 0.4, 1.0):
+        given = (points, gap, batch, ratio)
+        assert torch.equal(farthest_points(*given), farthest_points_reference(*given))
+
+
 SINGLE, DOUBLE = torch.float32, torch.float64
+SPACES = {"flat": Euclidean(), "ball": PoincareBall(0.4), "hyperboloid": Lorentz(0.4)}
 #: Degrees and number of sources.
 EMPTY = {"edges": ([0, 0, 0], 4), "targets": ([], 4), "nodes": ([], 0)}
 
@@ -222,14 +338,41 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         for what, (d, n) in EMPTY.items()
     },
     "flat and far": flat_and_far,
+    **{
+        f"rays, {name}, {channels} channels, {dtype}, c = {c}": partial(
+            along_rays, manifold=space(c), dtype=dtype, channels=channels
+        )
+        for name, space in (("ball", PoincareBall), ("hyperboloid", Lorentz))
+        for channels, dtype, c in ((1, DOUBLE, 0.3), (3, SINGLE, 1.0), (200, SINGLE, 1e3))
+    },
+    **{
+        f"rays, {space.__name__}, learnt": partial(learnt_curvature, space=space)
+        for space in (PoincareBall, Lorentz)
+    },
+    **{
+        f"nearest, {name}, {channels} channels, {dtype}": partial(
+            nearest, manifold=space, channels=channels, dtype=dtype
+        )
+        for name, space in SPACES.items()
+        for channels, dtype in ((1, DOUBLE), (5, SINGLE))
+    },
+    "nearest, more than a tile": partial(
+        nearest, manifold=PoincareBall(), channels=2, dtype=SINGLE, k=1
+    ),
+    **{
+        f"farthest, {name}": partial(farthest, manifold=space, channels=3)
+        for name, space in SPACES.items()
+    },
 }
 
 
 def main() -> int:
     """Run every case on the CPU, where Triton is to stand in for what else runs there."""
     from torch_geometric_hyperbolic.kernels._triton import coefficients, edges
+    from torch_geometric_hyperbolic.kernels._triton import knn as triton_knn
 
     edges.PROGRAMS, coefficients.EDGES = 3, 32  # fewer than there are targets and edges
+    triton_knn.TILE = 32  # than there are points in a cloud
     for operator in OPERATORS:
         operator.register_kernel("cpu", operator._backend_fns["cuda"])
     failed = 0

@@ -47,7 +47,12 @@ TIE = {torch.float32: 2.0**-16, torch.float64: 2.0**-30}
 #: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is
 #: 2e-2 * q^6 < eps, and the derivative of the closed form above loses only eps / q.
 SERIES_BELOW = {torch.float32: 3e-2, torch.float64: 1e-3}
-_ASINHC_SERIES = (-63 / 2816, 35 / 1152, -5 / 112, 3 / 40, -1 / 6, 1.0)
+ASINHC_SERIES = (-63 / 2816, 35 / 1152, -5 / 112, 3 / 40, -1 / 6, 1.0)
+
+#: The same for artanh, sinh and tanh in float64; the first omitted terms are under 1e-16.
+ATANHC_SERIES = (1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0)
+SINHC_SERIES = (1 / 362880, 1 / 5040, 1 / 120, 1 / 6, 1.0)
+TANHC_SERIES = (-1382 / 155925, 62 / 2835, -17 / 315, 2 / 15, -1 / 3, 1.0)
 
 #: Below this square of their argument, float64 sin(x) / x and log(sinh(s) / s) are their Taylor
 #: polynomials: the first omitted terms are below 1e-18, and the derivatives of the closed forms
@@ -205,7 +210,7 @@ def limited_exp(s: Tensor) -> Tensor:
 def asinhc(q: Tensor) -> Tensor:
     r"""The even function :math:`\operatorname{asinh}(\sqrt q) / \sqrt q`, smooth at 0."""
     small = q < SERIES_BELOW[q.dtype]
-    series = _polynomial(_ASINHC_SERIES, torch.where(small, q, 0.0))
+    series = _polynomial(ASINHC_SERIES, torch.where(small, q, 0.0))
     root = torch.where(small, 1.0, q).sqrt()
     return torch.where(small, series, torch.asinh(root) / root)
 

@@ -4,38 +4,27 @@ The distance is increasing in :math:`q = c\|x - y\|^2 / (g_x g_y)`; the origin h
 Euclidean space all gaps are 1.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.typing import WITH_NUMBA
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import farthest
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import farthest as triton_farthest
 
 
-@torch.library.custom_op("tgh::farthest_points", mutates_args=())
-def farthest_points(points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float) -> Tensor:
-    """Indices of points, each as far as can be from the origin and the ones before it.
-
-    All distances in float64, equal ones in the order of the indices, NaN as zero.
-
-    Args:
-        points (torch.Tensor): points of the ball, ``[N, n]``.
-        gap (torch.Tensor): their gaps to the boundary, ``[N, 1]``, float64.
-        batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
-        ratio (float): share of each cloud's points, rounded up.
-
-    Returns:
-        Indices into ``points``, ``[M]``, int64, cloud by cloud. :math:`O(P^2 n)` time for a cloud
-        of ``P`` points.
-
-    Raises:
-        ValueError: if ``batch`` is not sorted.
-    """
-    ptr, out_ptr = _pointers(points, batch, ratio)
+def farthest_points_reference(
+    points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+) -> Tensor:
+    """:func:`farthest_points` in plain PyTorch, all clouds side by side."""
+    ptr, out_ptr, most, _ = _pointers(points, batch, ratio, clouds)
     sizes, counts = ptr.diff(), out_ptr.diff()
-    place = torch.arange(int(sizes.max()), device=points.device)
+    place = torch.arange(most, device=points.device)
     index = (ptr[:-1, None] + place) * (place < sizes[:, None])  # [B, P]
     x, g = points.double()[index], gap[index, 0]
     near = _to_origin(points, gap)[index].masked_fill(place >= sizes[:, None], -1)
@@ -54,22 +43,59 @@ def farthest_points(points: Tensor, gap: Tensor, batch: Tensor | None, ratio: fl
     return torch.stack(chosen, dim=1)[taken] if chosen else ptr.new_empty(0)
 
 
+@torch.library.custom_op("tgh::farthest_points", mutates_args=())
+def farthest_points(
+    points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+) -> Tensor:
+    """Indices of points, each as far as can be from the origin and the ones before it.
+
+    All distances in float64, equal ones in the order of the indices, NaN as zero.
+
+    Args:
+        points (torch.Tensor): points of the ball, ``[N, n]``.
+        gap (torch.Tensor): their gaps to the boundary, ``[N, 1]``, float64.
+        batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
+        ratio (float): share of each cloud's points, rounded up.
+        clouds (int): without ``batch``, the number of clouds, all of one size.
+
+    Returns:
+        Indices into ``points``, ``[M]``, int64, cloud by cloud. :math:`O(P^2 n)` time for a cloud
+        of ``P`` points.
+
+    Raises:
+        ValueError: if ``batch`` is not sorted.
+    """
+    return farthest_points_reference(points, gap, batch, ratio, clouds)
+
+
 @farthest_points.register_fake
-def _(points, gap, batch, ratio):  # type: ignore[no-untyped-def]
-    size = torch.library.get_ctx().new_dynamic_size()
+def _(points, gap, batch, ratio, clouds=1):  # type: ignore[no-untyped-def]
+    if batch is None:
+        size = clouds * math.ceil(ratio * (points.size(0) // clouds))
+    else:
+        size = torch.library.get_ctx().new_dynamic_size()
     return points.new_empty(size, dtype=torch.long)
 
 
-def _pointers(points: Tensor, batch: Tensor | None, ratio: float) -> tuple[Tensor, Tensor]:
-    """Where the points of each cloud start, and its chosen ones, and their numbers: ``[B + 1]``."""
+def _pointers(
+    points: Tensor, batch: Tensor | None, ratio: float, clouds: int
+) -> tuple[Tensor, Tensor, int, int]:
+    """Where the points of each cloud start, and its chosen ones, ``[B + 1]``; the points of the
+    largest cloud and the number of chosen ones. Without ``batch`` no device is asked for anything.
+    """
     if batch is None:
-        batch = torch.zeros(len(points), dtype=torch.long, device=points.device)
+        size = len(points) // clouds
+        chosen = math.ceil(ratio * size)
+        number = torch.arange(clouds + 1, device=points.device)
+        return size * number, chosen * number, size, clouds * chosen
     if bool((batch[1:] < batch[:-1]).any()):
         raise ValueError("'batch' must be sorted")
     sizes = torch.bincount(batch, minlength=1)
     counts = (ratio * sizes.double()).ceil().long()
     start = sizes.new_zeros(1)
-    return torch.cat([start, sizes.cumsum(0)]), torch.cat([start, counts.cumsum(0)])
+    ptr, out_ptr = torch.cat([start, sizes.cumsum(0)]), torch.cat([start, counts.cumsum(0)])
+    most, total = torch.stack([sizes.max(), out_ptr[-1]]).tolist()
+    return ptr, out_ptr, most, total
 
 
 def _to_origin(points: Tensor, gap: Tensor) -> Tensor:
@@ -81,12 +107,27 @@ if WITH_NUMBA:
 
     @farthest_points.register_kernel("cpu")
     def _farthest_points_cpu(
-        points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float
+        points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
     ) -> Tensor:
-        ptr, out_ptr = _pointers(points, batch, ratio)
-        out = ptr.new_empty(int(out_ptr[-1]))
+        ptr, out_ptr, _, chosen = _pointers(points, batch, ratio, clouds)
+        out = ptr.new_empty(chosen)
         parallel(
             farthest.choose, len(ptr) - 1, ptr, out_ptr, points.double().T, gap[:, 0],
             _to_origin(points, gap), out,
         )  # fmt: skip
+        return out
+
+
+if WITH_TRITON:
+
+    @farthest_points.register_kernel("cuda")
+    def _farthest_points_cuda(
+        points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+    ) -> Tensor:
+        ptr, out_ptr, most, chosen = _pointers(points, batch, ratio, clouds)
+        if most > triton_farthest.MOST:
+            return farthest_points_reference(points, gap, batch, ratio, clouds)
+        out = ptr.new_empty(chosen)
+        near = _to_origin(points, gap)
+        triton_farthest.choose(points, gap[:, 0], near, ptr, out_ptr, most, out)
         return out

@@ -9,12 +9,14 @@ Where rougher keys choose the candidates, what they lose is bounded. In Euclidea
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import knn as loops
     from torch_geometric_hyperbolic.kernels._cpu import rough_keys
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import knn as triton_knn
 if WITH_TORCH_CLUSTER:
     import torch_cluster
 
@@ -36,6 +38,7 @@ def knn_table(
     c: Tensor,
     loop: bool,
     engine: str,
+    clouds: int = 1,
 ) -> Tensor:
     r"""The ``k`` nearest points of each query's own cloud, nearest first.
 
@@ -52,8 +55,9 @@ def knn_table(
         k (int): number of neighbours.
         c (torch.Tensor): 0-dimensional, the curvature is ``-c``.
         loop (bool): whether query ``i`` may have point ``i`` as a neighbour.
-        engine (str): ``'dense'``, ``'torch_cluster'``, ``'fused'`` on the CPU, or ``'auto'``,
-            whose choice depends on the sizes of the clouds.
+        engine (str): ``'dense'``, ``'torch_cluster'``, ``'fused'``, or ``'auto'``, whose choice
+            depends on the sizes of the clouds.
+        clouds (int): without batch vectors, the number of clouds, all of one size.
 
     Returns:
         Indices into ``points``, ``[M, k]``, int64.
@@ -62,10 +66,9 @@ def knn_table(
         ValueError: if a cloud with queries has fewer than ``k`` points to choose from, or a batch
             vector is not sorted.
     """
-    point_ptr, query_ptr = _pointers(len(points), len(queries), batch_points, batch_queries)
-    clouds = []
-    for cloud, (start, stop) in enumerate(zip(point_ptr, point_ptr[1:], strict=False)):
-        first, last = query_ptr[cloud : cloud + 2]
+    ptr, cuts = _pointers(queries, len(points), batch_points, batch_queries, clouds)
+    found = []
+    for cloud, (start, stop, first, last) in enumerate(cuts):
         if first == last:
             continue
         if stop - start - (not loop) < k:
@@ -74,70 +77,108 @@ def knn_table(
                 f"'k' must be at most the number of points of a cloud{others} "
                 f"(got k={k} and {stop - start} points in cloud {cloud})"
             )
-        clouds.append((start, slice(start, stop), slice(first, last)))
+        found.append((start, slice(start, stop), slice(first, last)))
     table = queries.new_empty(len(queries), k, dtype=torch.long)
+    largest = max((own.stop - own.start for _, own, _ in found), default=0)
     if engine == "auto":
-        largest = max((own.stop - own.start for _, own, _ in clouds), default=0)
         engine = _fastest(points, c, largest)
-    if engine == "fused":
-        if clouds:
-            _search_fused(points, gap, queries, point_ptr, query_ptr, loop, table)
+    if engine == "fused" and (not points.is_cuda or k <= triton_knn.MOST):
+        if found:
+            search_all = _search_on_gpu if points.is_cuda else _search_fused
+            search_all(points, gap, queries, ptr, largest, loop, table)
         return table
     search = _search_cluster if engine == "torch_cluster" else _search_dense
-    for start, own, asked in clouds:
+    for start, own, asked in found:
         table[asked] = start + search(points[own], gap[own], queries[asked], k, c, loop)
     return table
 
 
 @knn_table.register_fake
-def _(points, gap, queries, batch_points, batch_queries, k, c, loop, engine):  # type: ignore
+def _(points, gap, queries, batch_points, batch_queries, k, c, loop, engine, clouds=1):  # type: ignore
     return queries.new_empty(queries.size(0), k, dtype=torch.long)
 
 
 def _pointers(
-    num_points: int, num_queries: int, batch_points: Tensor | None, batch_queries: Tensor | None
-) -> tuple[list[int], list[int]]:
-    """Where each cloud's points and queries start and stop."""
-    batches = []
-    for name, batch, num in (
-        ("batch_x", batch_points, num_points),
-        ("batch_y", batch_queries, num_queries),
-    ):
-        batch = torch.zeros(num, dtype=torch.long) if batch is None else batch
-        if len(batch) and (bool((batch[1:] < batch[:-1]).any()) or int(batch[0]) < 0):
-            raise ValueError(f"'{name}' must be sorted and non-negative")
-        batches.append(batch)
-    size = 1 + max(int(batch[-1]) if len(batch) else 0 for batch in batches)
-    counts = [torch.bincount(batch, minlength=size) for batch in batches]
-    points, queries = ([0, *count.cumsum(0).tolist()] for count in counts)
-    return points, queries
+    queries: Tensor,
+    num_points: int,
+    batch_points: Tensor | None,
+    batch_queries: Tensor | None,
+    clouds: int,
+) -> tuple[Tensor, list[tuple[int, ...]]]:
+    """Where each cloud's points and queries start and stop, ``[2, B + 1]``, and the same as numbers
+    cloud by cloud. Without batch vectors no device is asked for anything.
+    """
+    if batch_points is None and batch_queries is None:
+        sizes = (num_points // clouds, len(queries) // clouds)
+        number = torch.arange(clouds + 1, device=queries.device)
+        ptr = torch.stack([size * number for size in sizes])
+        starts = [[size * cloud for cloud in range(clouds + 1)] for size in sizes]
+    else:
+        batches = {
+            name: queries.new_zeros(num, dtype=torch.long) if batch is None else batch.long()
+            for name, num, batch in (
+                ("batch_x", num_points, batch_points),
+                ("batch_y", len(queries), batch_queries),
+            )
+        }
+        looks = torch.stack([_look_at(batch) for batch in batches.values()]).tolist()
+        for name, (first, _, falls) in zip(batches, looks, strict=True):
+            if falls or first < 0:
+                raise ValueError(f"'{name}' must be sorted and non-negative")
+        number = torch.arange(max(last for _, last, _ in looks) + 2, device=queries.device)
+        ptr = torch.stack([torch.searchsorted(batch, number) for batch in batches.values()])
+        starts = ptr.tolist()
+    points, asked = starts
+    return ptr, list(zip(points[:-1], points[1:], asked[:-1], asked[1:], strict=True))
+
+
+def _look_at(batch: Tensor) -> Tensor:
+    """The first cloud, the last, and whether they fall in between."""
+    if not len(batch):
+        return batch.new_zeros(3)
+    return torch.stack([batch[0], batch[-1], (batch[1:] < batch[:-1]).any().long()])
 
 
 def _fastest(points: Tensor, c: Tensor, largest: int) -> str:
     """The engine for points of this device and dimension, and clouds of that many points."""
     channels = points.size(1)
     if points.device.type != "cpu":
-        return "dense"
+        return "fused" if points.is_cuda and WITH_TRITON else "dense"
     many = TREE_POINTS * channels * (1 if float(c) == 0 else 3) if WITH_NUMBA else 0
     if WITH_TORCH_CLUSTER and channels < TREE_CHANNELS and largest >= many:
         return "torch_cluster"
     return "fused" if WITH_NUMBA else "dense"
 
 
+def _search_on_gpu(
+    points: Tensor,
+    gap: Tensor,
+    queries: Tensor,
+    ptr: Tensor,
+    largest: int,
+    loop: bool,
+    table: Tensor,
+) -> None:
+    """All clouds at once by a Triton kernel."""
+    number = torch.arange(len(queries), device=queries.device)
+    cloud = torch.searchsorted(ptr[1], number, right=True) - 1
+    triton_knn.search(points, gap[:, 0], queries, cloud, ptr[0], largest, loop, table)
+
+
 def _search_fused(
     points: Tensor,
     gap: Tensor,
     queries: Tensor,
-    point_ptr: list[int],
-    query_ptr: list[int],
+    ptr: Tensor,
+    largest: int,
     loop: bool,
     table: Tensor,
 ) -> None:
     """All clouds at once by compiled loops."""
-    ends, starts = torch.tensor(point_ptr), torch.tensor(query_ptr)
-    sizes, asked = ends.diff(), starts.diff()
+    ends, starts = ptr
+    sizes, asked = ptr.diff()
     few, many = loops.LANES
-    lanes = few if int(sizes.max()) <= many // 2 else many
+    lanes = few if largest <= many // 2 else many
     how, loosen = rough_keys.rough_keys(points, gap, queries, ends, starts, lanes)
     rough = how.queries
     parallel(

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.radial import constants, curvature, fuses
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
@@ -34,7 +35,7 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
         tensor([[0.5000, 0.5000]])
     """
     alike = x.shape[:-1] == v.shape[:-1] and x.dtype == v.dtype
-    if not (alike and fuses(x, manifold)):
+    if not (alike and fuses(x, manifold) and fused_engine(x) == "numba"):
         return manifold.move(x, v)
     return _move(x, v, curvature(manifold, x), x.size(-1) > v.size(-1))
 

@@ -7,11 +7,13 @@ from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
-from torch_geometric_hyperbolic.typing import WITH_NUMBA
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import radial
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import radial as triton_radial
 
 
 def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,7 +88,7 @@ def fuses(x: Tensor, manifold: Manifold) -> bool:
     """Whether the operators take these points or vectors."""
     known = type(manifold) in (PoincareBall, Lorentz)
     usual = x.dim() > 1 and x.size(-1) > 0 and x.dtype in num.MIN_GAP
-    return known and usual and fused_engine(x) == "numba"
+    return known and usual and fused_engine(x) is not None
 
 
 def curvature(manifold: Manifold, x: Tensor) -> Tensor:
@@ -175,3 +177,34 @@ def _backward_exp0(ctx, grad):  # type: ignore[no-untyped-def]
 
 _chart.register_autograd(_backward_chart, setup_context=_setup_context)
 _exp0.register_autograd(_backward_exp0, setup_context=_setup_context)
+
+
+if WITH_TRITON:
+
+    @_chart.register_kernel("cuda")
+    def _chart_cuda(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
+        outputs = _chart_outputs(x, c, hyperboloid)
+        triton_radial.chart(x, c, hyperboloid, *outputs)
+        return outputs
+
+    @_chart_backward.register_kernel("cuda")
+    def _chart_backward_cuda(
+        x: Tensor, c: Tensor, hyperboloid: bool, *grads: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        d_x, d_c = _like(x), c.new_empty(len(x))
+        triton_radial.chart_gradients(x, c, hyperboloid, *grads, d_x, d_c)
+        return d_x, d_c.sum()
+
+    @_exp0.register_kernel("cuda")
+    def _exp0_cuda(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
+        x = _exp0_output(v, c, hyperboloid)
+        triton_radial.exp0(v, c, hyperboloid, x)
+        return x
+
+    @_exp0_backward.register_kernel("cuda")
+    def _exp0_backward_cuda(
+        v: Tensor, c: Tensor, hyperboloid: bool, grad: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        d_v, d_c = _like(v), c.new_empty(len(v))
+        triton_radial.exp0_gradients(v, c, hyperboloid, grad, d_v, d_c)
+        return d_v, d_c.sum()

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
-from torch_geometric_hyperbolic.kernels.radial import constants, curvature, fuses
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
+from torch_geometric_hyperbolic.kernels.radial import chart, constants, curvature, fuses
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -16,8 +17,8 @@ if WITH_NUMBA:
 def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
     r"""``manifold.to_ball(x)``, equal up to rounding.
 
-    One pass over points of the Poincare ball and the hyperboloid on the CPU; any others take the
-    manifold's own formula.
+    One pass over points of the Poincare ball and the hyperboloid where there is an engine; any
+    others take the manifold's own formula.
 
     Args:
         x (torch.Tensor): points of ``manifold``, ``[..., ambient_dim]``.
@@ -35,6 +36,8 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
     """
     if not fuses(x, manifold):
         return manifold.to_ball(x)
+    if fused_engine(x) == "triton":
+        return chart(x, manifold)[:2]  # bound by memory, so the logarithm costs nothing
     rows = x.flatten(0, -2)
     point, gap = _to_ball(rows, curvature(manifold, x), manifold.ambient_dim(1) == 2)
     return point.unflatten(0, x.shape[:-1]), gap.unflatten(0, x.shape[:-1])

@@ -1,6 +1,6 @@
 r"""The scalar functions of :mod:`geometry._numerics`, each with its derivative, compiled.
 
-Below a small argument they are their Taylor polynomials; the first omitted term is under 1e-16.
+Below a small argument they are their Taylor polynomials.
 """
 
 import math
@@ -12,10 +12,8 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
 BELOW = num.SERIES_BELOW[torch.float64]
 
-ASINHC = num._ASINHC_SERIES
-ATANHC = (1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0)
-SINHC = (1 / 362880, 1 / 5040, 1 / 120, 1 / 6, 1.0)
-TANHC = (-1382 / 155925, 62 / 2835, -17 / 315, 2 / 15, -1 / 3, 1.0)
+ASINHC, ATANHC = num.ASINHC_SERIES, num.ATANHC_SERIES
+SINHC, TANHC = num.SINHC_SERIES, num.TANHC_SERIES
 
 
 @compiled

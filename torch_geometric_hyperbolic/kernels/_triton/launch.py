@@ -8,16 +8,19 @@ import triton.language as tl
 from torch import Tensor
 
 
-def launch(kernel: Any, programs: int, *args: Any, **constants: Any) -> None:
+def launch(
+    kernel: Any, programs: int, *args: Any, in_order: bool = False, **constants: Any
+) -> None:
     """Run ``programs`` programs of a kernel on the device of the first argument.
 
     Tensors are handed over contiguous: those that are written to must be contiguous themselves.
-    Products may join sums, rounded once, as in the loops for the CPU.
+    Products may join sums, rounded once, as in the loops for the CPU, unless all is to be computed
+    ``in_order``.
     """
     contiguous = [arg.contiguous() if isinstance(arg, Tensor) else arg for arg in args]
     if programs > 0:
         with torch.cuda.device_of(args[0]):
-            kernel[(programs,)](*contiguous, **constants, enable_fp_fusion=True)
+            kernel[(programs,)](*contiguous, **constants, enable_fp_fusion=not in_order)
 
 
 def tile(channels: int) -> dict[str, int]:
@@ -59,6 +62,14 @@ def rows(matrix, index, valid, first, channels, WIDTH: tl.constexpr):
     channel = first + tl.arange(0, WIDTH)[None, :]
     place = matrix + index.to(tl.int64)[:, None] * channels + channel
     return tl.load(place, mask=valid[:, None] & (channel < channels), other=0)
+
+
+@triton.jit
+def set_rows(matrix, index, valid, first, channels, value, WIDTH: tl.constexpr):
+    """Write channels from ``first`` of some rows, ``[len(index), WIDTH]``."""
+    channel = first + tl.arange(0, WIDTH)[None, :]
+    place = matrix + index.to(tl.int64)[:, None] * channels + channel
+    tl.store(place, value, mask=valid[:, None] & (channel < channels))
 
 
 @triton.jit

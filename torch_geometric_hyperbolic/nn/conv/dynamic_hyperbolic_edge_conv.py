@@ -38,7 +38,8 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
 
     Shapes:
         - **input:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{in})` or a pair of such if
-          bipartite, sorted batch vector :math:`(|\mathcal{V}|)` or a pair *(optional)*
+          bipartite; sorted batch vector :math:`(|\mathcal{V}|)` or a pair *(optional)*, or in its
+          place the number of clouds ``batch_size``, all of one size *(optional)*
         - **output:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{out})` or
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
 
@@ -75,14 +76,15 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         self,
         x: Union[Tensor, PairTensor],
         batch: Union[OptTensor, Optional[PairTensor]] = None,
+        batch_size: Optional[int] = None,
     ) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = x[0], x[1]
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
-        table = neighbour_table(
-            source, target, self.k, pair[0], pair[1], self.manifold, loop=True, engine=self.engine
-        )
+        given = (source, target, self.k, pair[0], pair[1], self.manifold)
+        how = {"loop": True, "engine": self.engine, "batch_size": batch_size}
+        table = neighbour_table(*given, **how)
         split = split_first_linear(self.nn)
         self._check(source, target, split)
         col = table.flatten()

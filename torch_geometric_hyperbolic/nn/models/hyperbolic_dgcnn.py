@@ -67,7 +67,8 @@ class HyperbolicDGCNN(torch.nn.Module):
 
     Shapes:
         - **input:** Euclidean coordinates :math:`(|\mathcal{V}|, F_{in})`, best within the unit
-          sphere; sorted batch vector :math:`(|\mathcal{V}|)` and number of clouds *(optional)*
+          sphere; sorted batch vector :math:`(|\mathcal{V}|)` *(optional)*; number of clouds
+          *(optional)*, which without batch vector are all of one size
         - **output:** logits, one row per cloud
 
     Raises:
@@ -192,27 +193,29 @@ class HyperbolicDGCNN(torch.nn.Module):
 
     def _points(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
         """The points on the manifold, and their clouds."""
-        layers = [(pos, batch), *self._layers(pos, batch)]
+        layers = [(pos, batch), *self._layers(pos, batch, None)]
         return [(exp0(v, self.manifold), own) for v, own in layers]
 
-    def _layers(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
+    def _layers(
+        self, pos: Tensor, batch: OptTensor, batch_size: int | None
+    ) -> list[tuple[Tensor, OptTensor]]:
         """What each level finds, in the tangent space at the origin, and its clouds."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
+        own_size = batch_size if batch is None else None
+        how: dict[str, Any] = {"manifold": self.manifold, "batch_size": own_size}
         x = place = exp0(pos, self.manifold)
         layers: list[tuple[Tensor, OptTensor]] = []
         for conv, ratio in zip(self.convs, self.ratios, strict=True):
             if layers and not self.dynamic:
                 x = exp0(torch.cat([layers[-1][0], pos], dim=-1), self.manifold)
-            kept = None if ratio == 1 else fps(place, batch, ratio, manifold=self.manifold)
+            kept = None if ratio == 1 else fps(place, batch, ratio, **how)
             centres, centre_place, centre_batch = (
                 t if t is None or kept is None else t[kept] for t in (x, place, batch)
             )
             if self.dynamic:
-                x = conv((x, centres), (batch, centre_batch))
+                x = conv((x, centres), (batch, centre_batch), own_size)
             else:
-                pairs = knn(
-                    place, centre_place, self.k, batch, centre_batch, manifold=self.manifold
-                )
+                pairs = knn(place, centre_place, self.k, batch, centre_batch, **how)
                 x = conv((x, centres), pairs.flip(0))
             if kept is not None:
                 pos, place, batch = pos[kept], centre_place, centre_batch
@@ -222,18 +225,24 @@ class HyperbolicDGCNN(torch.nn.Module):
     def forward(
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> Tensor:
-        """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``."""
+        """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``.
+
+        Without ``batch`` it is the number of clouds, all of one size; then nothing waits for a GPU.
+        """
         levels: list[tuple[list[Tensor], OptTensor]] = [([], batch)]
-        for ratio, (v, own) in zip(self.ratios, self._layers(pos, batch), strict=True):
+        for ratio, (v, own) in zip(self.ratios, self._layers(pos, batch, batch_size), strict=True):
             if ratio < 1:
                 levels.append(([], own))
             levels[-1][0].append(v)
-        *earlier, (last, own) = levels
-        found = [self.pool(self.embed(torch.cat(last, dim=-1)), own, dim_size=batch_size)]
-        for features, own in earlier:
-            if features:
-                found.append(self.pool_level(torch.cat(features, dim=-1), own, dim_size=batch_size))
-        return self.head(torch.cat(found, dim=-1))
+        *earlier, (last, own) = [
+            (torch.cat(features, dim=-1), own) for features, own in levels if features
+        ]
+        if batch is None and batch_size is not None:
+            own = _equal_clouds(batch_size, last)
+            earlier = [(found, _equal_clouds(batch_size, found)) for found, _ in earlier]
+        pooled = [self.pool(self.embed(last), own, dim_size=batch_size)]
+        pooled += [self.pool_level(found, own, dim_size=batch_size) for found, own in earlier]
+        return self.head(torch.cat(pooled, dim=-1))
 
     @torch.no_grad()
     def radii(self, pos: Tensor, batch: OptTensor = None) -> dict[str, float]:
@@ -257,6 +266,13 @@ class HyperbolicDGCNN(torch.nn.Module):
         for buffer, value in zip(self.buffers(), before, strict=True):
             buffer.copy_(value)
         return points
+
+
+def _equal_clouds(batch_size: int, x: Tensor) -> Tensor:
+    """The batch vector of clouds of one size."""
+    size = x.size(0) // batch_size
+    number = torch.arange(batch_size, device=x.device)
+    return number.repeat_interleave(size, output_size=batch_size * size)
 
 
 def _checked_ratios(ratios: Sequence[float] | None, layers: int) -> tuple[float, ...]:

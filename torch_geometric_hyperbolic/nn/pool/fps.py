@@ -3,14 +3,24 @@ r"""Farthest point sampling by a manifold's own distance."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_batch, check_manifold, check_points
+from torch_geometric_hyperbolic.checks import (
+    check_batch,
+    check_batch_size,
+    check_manifold,
+    check_points,
+)
 from torch_geometric_hyperbolic.kernels import farthest_points, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 
 @torch.no_grad()
 def fps(
-    x: Tensor, batch: Tensor | None = None, ratio: float = 0.5, *, manifold: Manifold
+    x: Tensor,
+    batch: Tensor | None = None,
+    ratio: float = 0.5,
+    *,
+    manifold: Manifold,
+    batch_size: int | None = None,
 ) -> Tensor:
     r"""The farthest point sampling of `"PointNet++" <https://arxiv.org/abs/1706.02413>`_ by the
     manifold's distance: each point is as far as can be from those before it.
@@ -18,7 +28,7 @@ def fps(
     The first is the farthest from the origin, so the choice does not depend on the order of the
     points (unless distances are equal), nor on chance; rotations about the origin and reflections
     do not change it, translations may. The first :math:`m` of a larger sample are the sample of
-    :math:`m` points. Not differentiable. Their number shows only when it runs, so
+    :math:`m` points. Not differentiable. With ``batch`` their number shows only when it runs, so
     ``torch.compile`` breaks its graph there.
 
     Args:
@@ -26,13 +36,16 @@ def fps(
         batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
         ratio (float, optional): share of each cloud's points, rounded up. (default: :obj:`0.5`)
         manifold (Manifold): the space the points live in.
+        batch_size (int, optional): in place of ``batch``, the number of clouds, all of one size;
+            then nothing waits for a GPU. (default: :obj:`None`)
 
     Returns:
         Distinct indices into ``x``, cloud by cloud in the order of choice. Time
         :math:`O(P^2 n)` for a cloud of :math:`P` points.
 
     Raises:
-        ValueError: if ``ratio`` is not above 0 and at most 1, or ``batch`` is not sorted.
+        ValueError: if ``ratio`` is not above 0 and at most 1, ``batch`` is not sorted, or the
+            points are not ``batch_size`` clouds of one size.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -45,4 +58,5 @@ def fps(
     check_batch(batch, "batch", x)
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
-    return farthest_points(*to_ball(x, manifold), batch, float(ratio))
+    clouds = check_batch_size(batch_size, batch, x)
+    return farthest_points(*to_ball(x, manifold), batch, float(ratio), clouds)

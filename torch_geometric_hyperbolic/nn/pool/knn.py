@@ -3,10 +3,17 @@ r"""Nearest-neighbour graphs by a manifold's own distance."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_batch, check_count, check_manifold, check_points
+from torch_geometric_hyperbolic.checks import (
+    check_batch,
+    check_batch_size,
+    check_count,
+    check_manifold,
+    check_points,
+)
 from torch_geometric_hyperbolic.kernels import knn_table, to_ball
+from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER
+from torch_geometric_hyperbolic.typing import WITH_TORCH_CLUSTER
 
 ENGINES = ("auto", "dense", "fused", "torch_cluster")
 
@@ -20,6 +27,7 @@ def knn(
     *,
     manifold: Manifold,
     engine: str = "auto",
+    batch_size: int | None = None,
 ) -> Tensor:
     r"""For each point of ``y`` the ``k`` nearest points of ``x`` in the same cloud.
 
@@ -35,10 +43,12 @@ def knn(
         batch_y (torch.Tensor, optional): cloud of each point of ``y``, ``[M]``, sorted.
         manifold (Manifold): the space the points live in.
         engine (str, optional): ``'fused'`` (all distances in compiled loops, memory of one row per
-            query at work; needs numba and the CPU), ``'dense'`` (all distances, blocks of bounded
+            query at work; needs numba, or Triton on a GPU), ``'dense'`` (all distances, blocks of bounded
             memory; both :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean
             candidates, which are re-ranked exactly; needs torch-cluster), or ``'auto'`` by
             dimension and size. All give the same neighbours. (default: :obj:`'auto'`)
+        batch_size (int, optional): in place of batch vectors, the number of clouds, all of one
+            size; then nothing waits for a GPU. (default: :obj:`None`)
 
     Returns:
         ``[2, M * k]``, the query's index in ``y`` above the neighbour's index in ``x``, as
@@ -54,7 +64,8 @@ def knn(
         tensor([[0, 0],
                 [2, 1]])
     """
-    table = neighbour_table(x, y, k, batch_x, batch_y, manifold, loop=True, engine=engine)
+    given = (x, y, k, batch_x, batch_y, manifold)
+    table = neighbour_table(*given, loop=True, engine=engine, batch_size=batch_size)
     row = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
     return torch.stack([row, table.flatten()])
 
@@ -68,6 +79,7 @@ def knn_graph(
     *,
     manifold: Manifold,
     engine: str = "auto",
+    batch_size: int | None = None,
 ) -> Tensor:
     r"""The graph that connects each point to its ``k`` nearest points of the same cloud.
 
@@ -82,6 +94,7 @@ def knn_graph(
             ``'target_to_source'`` in the second. (default: :obj:`'source_to_target'`)
         manifold (Manifold): the space the points live in.
         engine (str, optional): see :func:`knn`. (default: :obj:`'auto'`)
+        batch_size (int, optional): see :func:`knn`. (default: :obj:`None`)
 
     Returns:
         ``edge_index``, ``[2, N * k]``.
@@ -97,7 +110,8 @@ def knn_graph(
     """
     if flow not in ("source_to_target", "target_to_source"):
         raise ValueError(f"'flow' must be 'source_to_target' or 'target_to_source' (got {flow!r})")
-    table = neighbour_table(x, x, k, batch, batch, manifold, loop=loop, engine=engine)
+    given = (x, x, k, batch, batch, manifold)
+    table = neighbour_table(*given, loop=loop, engine=engine, batch_size=batch_size)
     centre = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
     pair = [table.flatten(), centre]
     return torch.stack(pair if flow == "source_to_target" else pair[::-1])
@@ -113,6 +127,7 @@ def neighbour_table(
     manifold: Manifold,
     loop: bool,
     engine: str,
+    batch_size: int | None = None,
 ) -> Tensor:
     """The table of neighbours, ``[M, k]``."""
     check_manifold(manifold)
@@ -121,15 +136,17 @@ def neighbour_table(
     check_points(y, "y", dim=2, like=x)
     check_batch(batch_x, "batch_x", x)
     check_batch(batch_y, "batch_y", y)
+    clouds = check_batch_size(batch_size, batch_x, x)
+    check_batch_size(batch_size, batch_y, y)
     if engine not in ENGINES:
         raise ValueError(f"'engine' must be one of {ENGINES} (got {engine!r})")
     if engine == "torch_cluster" and not WITH_TORCH_CLUSTER:
         raise ValueError("'engine' is 'torch_cluster', but torch-cluster is not installed")
-    if engine == "fused" and not WITH_NUMBA:
-        raise ValueError("'engine' is 'fused', but numba is not installed")
-    if engine == "fused" and x.device.type != "cpu":
-        raise ValueError(f"'engine' is 'fused', which runs on the CPU only (got {x.device})")
+    if engine == "fused" and installed_engine(x) is None:
+        needed = {"cpu": "numba", "cuda": "Triton"}.get(x.device.type)
+        missing = f"{needed} is not installed" if needed else f"there is none for {x.device}"
+        raise ValueError(f"'engine' is 'fused', but {missing}")
     points, gap = to_ball(x, manifold)
     queries = points if y is x else to_ball(y, manifold)[0]
     c = torch.as_tensor(manifold.c, dtype=torch.float64)
-    return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine)
+    return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine, clouds)
