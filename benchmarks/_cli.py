@@ -199,6 +199,13 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the network through torch.compile, which takes minutes to start",
     )
     group.add_argument(
+        "--cuda-graph",
+        type=integer(2),
+        metavar="STEPS",
+        help="on a GPU: record a step and replay it for the rest of STEPS steps, which is many "
+        "times faster; learning rate and number of points change only then (default: no)",
+    )
+    group.add_argument(
         "--val-fraction",
         type=real(0, 1),
         default=0.1,

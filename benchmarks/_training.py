@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from _capture import captured
 from _cli import UsageError
 from _data import Samples
 from _distributed import Process
@@ -69,7 +70,8 @@ def make_optimizers(model: nn.Module, config: Mapping[str, Any]) -> list[torch.o
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=lr)]
+    graph = config.get("cuda_graph") is not None
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=lr, capturable=graph)]
     if hidden:
         how = {"weight_decay": decay, "adjust_lr_fn": "match_rms_adamw"}
         optimizers.append(torch.optim.Muon(hidden, lr=lr, **how))
@@ -115,7 +117,7 @@ class Trainer:
         task (Task): What it learns.
         data (Splits): From which samples.
         config (dict): `epochs`, `batch_size`, `eval_batch_size`, `optimizer`, `lr`, `schedule`,
-            `weight_decay`, `label_smoothing`, `clip_norm` and `seed` are read.
+            `weight_decay`, `label_smoothing`, `clip_norm`, `cuda_graph` and `seed` are read.
         process (Process, optional): This process of the run. (default: the only one, on the CPU)
     """
 
@@ -136,6 +138,10 @@ class Trainer:
             raise UsageError(
                 f"--batch-size: {world} x {config['batch_size']} exceeds the {len(data.train)} "
                 f"training samples (got {config['batch_size']})"
+            )
+        if config.get("cuda_graph") and (device.type != "cuda" or world > 1):
+            raise UsageError(
+                f"--cuda-graph: needs one process on a GPU (got {world} on {device.type})"
             )
         if config.get("compile"):
             model.compile()
@@ -175,18 +181,32 @@ class Trainer:
         loss.backward()
         return logits, batch.y, loss
 
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Fits one batch; returns logits, labels and loss."""
+        logits, y, loss = self.backward(index)
+        if self.config["clip_norm"] > 0:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip_norm"])
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return logits.detach(), y, loss.detach()
+
     def train_epoch(self, on_step: Callable[[Score], None]) -> dict[str, Any]:
-        """Fits one epoch; `on_step` is called after every step with the epoch's score so far."""
+        """Fits one epoch; `on_step` is called after every step with the epoch's score so far.
+
+        With `cuda_graph` one step is run, the next is recorded, and then replayed for the rest of
+        so many steps, with its learning rate and progress.
+        """
         self.network.train()
         score = Score(len(self.train.class_names), self.process.device)
-        for index in self.batches():
-            logits, y, loss = self.backward(index)
-            if self.config["clip_norm"] > 0:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip_norm"])
-            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
-                optimizer.step()
+        step, replayed = self.step, self.config.get("cuda_graph")
+        for number, index in enumerate(self.batches()):
+            if replayed and number % replayed < 2:
+                step = self.step
+                if number % replayed == 1:
+                    step = captured(step, index, self.augment)
+            score.update(*step(index))
+            for schedule in self.schedules:
                 schedule.step()
-            score.update(logits, y, loss)
             on_step(score)
         values = score.compute()
         if not math.isfinite(values["loss"]):

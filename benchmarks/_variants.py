@@ -29,9 +29,10 @@ class AbsoluteEdgeConv(DynamicHyperbolicEdgeConv):
     A message does not depend on its target, so ``nn``, which takes one vector, acts on nodes.
     """
 
-    def forward(self, x: PairTensor, batch: PairOfBatches) -> Tensor:
+    def forward(self, x: PairTensor, batch: PairOfBatches, batch_size: int | None = None) -> Tensor:
         source, target = x
-        pairs = knn(source, target, self.k, *batch, manifold=self.manifold)
+        how: dict[str, Any] = {"manifold": self.manifold, "batch_size": batch_size}
+        pairs = knn(source, target, self.k, *batch, **how)
         messages = self.nn(log0(source, self.manifold))
         rowptr = torch.arange(target.size(0) + 1, device=target.device) * self.k
         sizes = (source.size(0), target.size(0))
@@ -53,17 +54,18 @@ class RelativeEdgeConv(DynamicHyperbolicEdgeConv):
         self.weight = torch.nn.Parameter(nn[0].weight.detach().chunk(2, dim=1)[1].clone())
         del nn[0].weight
 
-    def forward(self, x: PairTensor, batch: PairOfBatches) -> Tensor:
+    def forward(self, x: PairTensor, batch: PairOfBatches, batch_size: int | None = None) -> Tensor:
         self.nn[0].weight = torch.cat([torch.zeros_like(self.weight), self.weight], dim=1)
-        return super().forward(x, batch)
+        return super().forward(x, batch, batch_size)
 
 
 class EuclideanGraphEdgeConv(DynamicHyperbolicEdgeConv):
     r"""Ours over the nearest neighbours among the vectors :math:`\log_0 \mathbf{x}`."""
 
-    def forward(self, x: PairTensor, batch: PairOfBatches) -> Tensor:
+    def forward(self, x: PairTensor, batch: PairOfBatches, batch_size: int | None = None) -> Tensor:
         source, target = (log0(points, self.manifold) for points in x)
-        pairs = knn(source, target, self.k, *batch, manifold=Euclidean())
+        how: dict[str, Any] = {"manifold": Euclidean(), "batch_size": batch_size}
+        pairs = knn(source, target, self.k, *batch, **how)
         return HyperbolicEdgeConv.forward(self, x, pairs.flip(0))
 
 

@@ -42,6 +42,15 @@ def finish() -> None:
         torch.cuda.synchronize()
 
 
+def replayed(run: Callable[[], Any]) -> Callable[[], Any]:
+    """The same call on a GPU as a CUDA graph, which launches all its kernels at once."""
+    run()  # compiles what is compiled at the first call
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
 def describe_machine() -> dict[str, Any]:
     """What the times of a record depend on."""
     gpu = {"device": torch.cuda.get_device_name()} if on_gpu() else {}
@@ -49,7 +58,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag of where all is computed, which is to be given to `torch.set_default_device`."""
+    """Adds the flag of where all is computed, for `torch.set_default_device`."""
     parser.add_argument(
         "--device", default="cpu", choices=["cpu", "cuda"], help="where (default: cpu)"
     )

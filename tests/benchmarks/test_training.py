@@ -3,9 +3,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from _capture import captured
 from _checkpoint import load_checkpoint, save_checkpoint
 from _cli import UsageError
-from _training import Splits, Trainer, evaluate, smoothed_loss
+from _distributed import Process
+from _training import Splits, Task, Trainer, evaluate, smoothed_loss
 
 TIMES = ("train_seconds", "eval_seconds")
 
@@ -214,3 +216,45 @@ def test_errors_name_the_flag(make_net, task, splits, config):
     trainer = Trainer(make_net(), spoilt, splits, config)
     with pytest.raises(UsageError, match=r"--lr: the loss became nan in epoch 1.*\(got 0.01\)"):
         trainer.run_epoch()
+
+
+def test_cuda_graphs_need_a_gpu(make_net, task, splits, config):
+    with pytest.raises(UsageError, match=r"--cuda-graph: needs one process on a GPU \(got 1 on"):
+        Trainer(make_net(), task, splits, config | {"cuda_graph": 4})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_replayed_steps_do_what_steps_do(make_net, splits, config, optimizer):
+    """Without chance and with a constant rate there is no difference but rounding."""
+    task = Task(
+        augment=lambda x, g, progress: x,
+        view=lambda x: x,
+        classify=lambda model, x: model(x),
+        radii=lambda model, x: {"input": float(x.norm(dim=-1).mean())},
+        embed=lambda model, x: x[:, 0],
+    )
+    config |= {"optimizer": optimizer, "schedule": "constant", "batch_size": 4}
+    process = Process(device=torch.device("cuda"))
+    losses = []
+    for more in ({}, {"cuda_graph": 3}):
+        net = make_net()
+        net.body[3].p = 0.0
+        trainer = train_to(Trainer(net, task, splits, config | more, process), 3)
+        losses.append(trainer.curves["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0][2] < losses[0][0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_every_replay_draws_other_numbers():
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def draw(index):
+        return torch.rand(3, generator=generator, device="cuda") + index
+
+    index = torch.zeros(3, dtype=torch.long, device="cuda")
+    draw(index)
+    again = captured(draw, index, generator)
+    first, second = again(index).clone(), again(index + 5).clone()
+    assert ((second - first - 5).abs() > 1e-6).all()

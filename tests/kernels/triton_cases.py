@@ -36,7 +36,6 @@ from torch_geometric_hyperbolic.kernels.edge_values import (
     _edge_values_backward,
     edge_values_reference,
 )
-
 from torch_geometric_hyperbolic.kernels.farthest_points import (
     farthest_points,
     farthest_points_reference,
@@ -215,9 +214,7 @@ def flat_and_far(device: torch.device) -> None:
 RADII = [0.0, 1e-8, 1e-4, 0.03, 0.035, 0.5, 2.0, 8.0, 16.0, 30.0, 50.0]
 
 
-def along_rays(
-    device: torch.device, manifold: Manifold, dtype: torch.dtype, channels: int
-) -> None:
+def along_rays(device: torch.device, manifold: Manifold, dtype: torch.dtype, channels: int) -> None:
     """Charts and exponentials, as the verbs of the manifold have them, and their gradients.
 
     Where points are shortened a derivative is of no size that both could share.

@@ -10,7 +10,7 @@ from torch_geometric_hyperbolic.kernels._triton.launch import launch
 MOST = 8192
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total"])
 def _choose(points, gap, near, ptr, out_ptr, out, total, channels, TILE: tl.constexpr):
     """``points`` are channels by points, ``[channels, total]``."""
     cloud = tl.program_id(0)

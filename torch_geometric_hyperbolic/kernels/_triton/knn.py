@@ -1,7 +1,7 @@
 r"""Nearest neighbours: a program goes through the cloud of its query, a tile of points at a time.
 
-The keys :math:`\|x - y\|^2 / g_x` of a tile stay in registers. Its smallest one replaces the largest
-of those that are kept, for as long as it is smaller.
+The keys :math:`\|x - y\|^2 / g_x` of a tile stay in registers. Its smallest one replaces the
+largest of those that are kept, for as long as it is smaller.
 """
 
 import triton
@@ -50,7 +50,7 @@ def _keys(points, gap, queries, query, i, valid, total, channels, TILE: tl.const
     return tl.where(valid & (key == key), key, float("inf"))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total"])
 def _nearest(
     points, gap, queries, cloud, ptr, table, total, channels, k,
     LOOP: tl.constexpr, SLOTS: tl.constexpr, TILE: tl.constexpr,

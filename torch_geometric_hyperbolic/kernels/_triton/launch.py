@@ -23,7 +23,7 @@ def launch(
             kernel[(programs,)](*contiguous, **constants, enable_fp_fusion=not in_order)
 
 
-def tile(channels: int) -> dict[str, int]:
+def tile(channels: int) -> dict[str, Any]:
     """Edges that a program takes at a time, all their channels, and its number of warps.
 
     Eight numbers per thread: enough rows are read at once to hide the latency of memory, and few

@@ -83,8 +83,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         source, target = x[0], x[1]
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         given = (source, target, self.k, pair[0], pair[1], self.manifold)
-        how = {"loop": True, "engine": self.engine, "batch_size": batch_size}
-        table = neighbour_table(*given, **how)
+        table = neighbour_table(*given, loop=True, engine=self.engine, batch_size=batch_size)
         split = split_first_linear(self.nn)
         self._check(source, target, split)
         col = table.flatten()

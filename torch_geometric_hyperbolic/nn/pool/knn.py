@@ -43,8 +43,8 @@ def knn(
         batch_y (torch.Tensor, optional): cloud of each point of ``y``, ``[M]``, sorted.
         manifold (Manifold): the space the points live in.
         engine (str, optional): ``'fused'`` (all distances in compiled loops, memory of one row per
-            query at work; needs numba, or Triton on a GPU), ``'dense'`` (all distances, blocks of bounded
-            memory; both :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean
+            query at work; needs numba, or Triton on a GPU), ``'dense'`` (all distances, blocks of
+            bounded memory; both :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean
             candidates, which are re-ranked exactly; needs torch-cluster), or ``'auto'`` by
             dimension and size. All give the same neighbours. (default: :obj:`'auto'`)
         batch_size (int, optional): in place of batch vectors, the number of clouds, all of one
