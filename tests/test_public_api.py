@@ -42,6 +42,8 @@ NO_EXAMPLE = {
     "geometry.lorentz": "a module; its functions have one formula each",
     "geometry.poincare": "a module; its functions have one formula each",
     "manifolds.Manifold": "abstract; its subclasses show theirs",
+    "kernels.affine_activation": "an operator behind HyperbolicEdgeConv, which shows it",
+    "kernels.batch_affine": "an operator behind HyperbolicEdgeConv, which shows it",
     "kernels.edge_coefficients": "an operator behind HyperbolicEdgeConv, which shows it",
     "kernels.edge_max": "an operator behind HyperbolicEdgeConv, which shows it",
     "kernels.edge_sum": "an operator behind HyperbolicEdgeConv, which shows it",

@@ -142,3 +142,25 @@ def check_edge_index(edge_index: Tensor, sizes: tuple[int, int], flow: str) -> N
             raise ValueError(
                 f"'edge_index' must hold {role} indices in [0, {size}) (got {low} to {high})"
             )
+
+
+def check_offsets(rowptr: Tensor, col: Tensor, num_sources: int, num_targets: int) -> None:
+    """Raise unless these are offsets of each target's edges, and their sources.
+
+    What they hold is looked at on the CPU only: a GPU would have to be waited for.
+    """
+    if rowptr.shape != (num_targets + 1,) or col.dim() != 1:
+        raise ValueError(
+            f"'edge_index' must be offsets of {num_targets} targets, and sources "
+            f"(got shapes {tuple(rowptr.shape)} and {tuple(col.shape)})"
+        )
+    if rowptr.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if rowptr[0] != 0 or rowptr[-1] != col.numel() or (rowptr.diff() < 0).any():
+        raise ValueError(f"'edge_index' must hold offsets that rise from 0 to {col.numel()}")
+    low, high = col.aminmax() if col.numel() else (0, -1)
+    if low < 0 or high >= num_sources:
+        raise IndexError(
+            f"'edge_index' must hold source indices in [0, {num_sources}) "
+            f"(got {int(low)} to {int(high)})"
+        )

@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.kernels import (
     edge_values,
     group_edges,
 )
+from torch_geometric_hyperbolic.manifolds import PoincareBall
 from torch_geometric_hyperbolic.typing import WITH_TRITON
 
 pytestmark = pytest.mark.skipif(not WITH_TRITON, reason="Triton cannot be imported")
@@ -49,10 +50,12 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     from triton.backends.compiler import GPUTarget
 
     from torch_geometric_hyperbolic.kernels._triton import (
+        affine,
         coefficients,
         edges,
         farthest,
         knn,
+        launch,
         radial,
     )
 
@@ -72,7 +75,7 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
 
     compiled: set[str] = set()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    for module in (coefficients, edges, farthest, knn, radial):
+    for module in (affine, coefficients, edges, farthest, knn, launch, radial):
         monkeypatch.setattr(module, "launch", compile_only)
     given = terms(torch.device("cpu"), torch.float32, channels)
     absolute, relative_i, relative_j, alpha, beta, rowptr, col = given
@@ -87,6 +90,12 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     points = (absolute, gap_i, relative_j.float(), gap_j, gap_i[0, 0], 2.0, rowptr, col)
     coefficients.coefficients(*points, torch.float32)
     coefficients.gradients(*points, alpha, beta)
+    z = (absolute, edge, *moments)
+    affine.activate(*z, 0.2)
+    affine.activate(*z, 0.0)
+    affine.activate_gradients(*z, 0.2, absolute)
+    affine.batch_affine(*moments, absolute[0], absolute[0], 7, 1e-5)
+    affine.batch_affine_gradients(*moments, absolute[0], *moments, *moments, 7, 1e-5)
     c, clouds = gap_i[0, 0], rowptr[:2]
     for x in (absolute, absolute.double()):
         for hyperboloid in (False, True):
@@ -102,6 +111,8 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
         *("_values", "_extremes", "_activated_sums", "_grad_targets", "_grad_sources"),
         *("_coefficients", "_grad_edges", "_grad_points"),
         *("_chart", "_chart_gradients", "_exp0", "_exp0_gradients", "_nearest", "_choose"),
+        *("_activate", "_activate_gradients", "_batch_affine", "_batch_affine_gradients"),
+        "_targets",
     }
 
 
@@ -109,6 +120,13 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", CASES)
 def test_kernels_equal_the_references(name):
     CASES[name](torch.device("cuda"))
+
+
+@on_gpu
+@pytest.mark.parametrize("k", [1, 20, 100])
+def test_neighbours_in_clouds_of_several_tiles(k):
+    sizes = (700, 0, 256, 1500)
+    triton_cases.nearest(torch.device("cuda"), PoincareBall(), 3, torch.float32, sizes, k)
 
 
 NODES = 60  # the last of which has no edge

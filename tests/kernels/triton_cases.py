@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels import (
+    affine_activation,
+    batch_affine,
     chart,
     edge_coefficients,
     edge_max,
@@ -25,6 +27,8 @@ from torch_geometric_hyperbolic.kernels import (
     radial,
     to_ball,
 )
+from torch_geometric_hyperbolic.kernels.affine_activation import _affine_activation_backward
+from torch_geometric_hyperbolic.kernels.batch_affine import _batch_affine_backward
 from torch_geometric_hyperbolic.kernels.edge_coefficients import (
     _edge_coefficients,
     _edge_coefficients_backward,
@@ -43,6 +47,7 @@ from torch_geometric_hyperbolic.kernels.farthest_points import (
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 
 OPERATORS = (
+    *(affine_activation, _affine_activation_backward, batch_affine, _batch_affine_backward),
     *(radial._chart, radial._chart_backward, radial._exp0, radial._exp0_backward, farthest_points),
     *(_edge_coefficients, _edge_coefficients_backward, edge_max, _edge_max_backward),
     *(edge_sum, _edge_sum_backward, edge_values, _edge_values_backward),
@@ -268,6 +273,27 @@ def by_verbs(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
     return (*manifold.to_ball(x), manifold.log0(x))
 
 
+def batch_norm(device: torch.device, dtype: torch.dtype, channels: int, slope: float) -> None:
+    """A batch norm and an activation of chosen values, as PyTorch's layers."""
+    z = torch.randn(40, channels, dtype=dtype, device=device)
+    edge = torch.randint(-1, 3, z.shape, dtype=torch.int32, device=device)
+    weight, bias = torch.randn(2, channels, dtype=dtype, device=device)
+
+    def fused(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        wide = z.double()
+        sums = (wide.sum(0), wide.square().sum(0))
+        scale, shift, _, _ = batch_affine(*sums, weight, bias, len(z), 1e-5)
+        return affine_activation(z, edge, scale, shift, slope)
+
+    def by_layers(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        terms = (t.double() for t in (weight, bias))
+        y = torch.nn.functional.batch_norm(z.double(), None, None, *terms, training=True)
+        y = torch.nn.functional.leaky_relu(y, slope)
+        return torch.where(edge >= 0, y, 0.0).to(dtype)
+
+    compare_with_gradients(fused, by_layers, [z, weight, bias])
+
+
 def clouds(
     device: torch.device, manifold: Manifold, sizes: list[int], channels: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -280,14 +306,18 @@ def clouds(
 
 
 def nearest(
-    device: torch.device, manifold: Manifold, channels: int, dtype: torch.dtype, k: int = 7
+    device: torch.device,
+    manifold: Manifold,
+    channels: int,
+    dtype: torch.dtype,
+    sizes: tuple[int, ...] = (20, 0, 4, 40),
+    k: int = 3,
 ) -> None:
     """All neighbours, with and without loops, and of other queries than the points."""
-    sizes = [40, 0, k + 1, 100]
-    points, gap, batch = clouds(device, manifold, sizes, channels, dtype)
+    points, gap, batch = clouds(device, manifold, list(sizes), channels, dtype)
     c = torch.as_tensor(manifold.c, dtype=torch.float64)
-    some = torch.arange(len(points), device=device)[1::3]
-    for loop, asked in ((True, slice(None)), (False, slice(None)), (True, some)):
+    some = torch.arange(len(points), device=device)[1::9]
+    for loop, asked in ((False, slice(None)), (True, some)):
         queries, of_queries = points[asked], batch[asked]
         given = (points, gap, queries, batch, of_queries)
         expected = knn.knn_table(*given, k, c, loop, "dense")
@@ -347,15 +377,18 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         for space in (PoincareBall, Lorentz)
     },
     **{
+        f"batch norm, {channels} channels, {dtype}, slope {slope}": partial(
+            batch_norm, dtype=dtype, channels=channels, slope=slope
+        )
+        for channels, dtype, slope in ((1, DOUBLE, 0.0), (5, SINGLE, 0.2), (200, SINGLE, 1.0))
+    },
+    **{
         f"nearest, {name}, {channels} channels, {dtype}": partial(
             nearest, manifold=space, channels=channels, dtype=dtype
         )
         for name, space in SPACES.items()
         for channels, dtype in ((1, DOUBLE), (5, SINGLE))
     },
-    "nearest, more than a tile": partial(
-        nearest, manifold=PoincareBall(), channels=2, dtype=SINGLE, k=1
-    ),
     **{
         f"farthest, {name}": partial(farthest, manifold=space, channels=3)
         for name, space in SPACES.items()
@@ -365,10 +398,11 @@ CASES: dict[str, Callable[[torch.device], None]] = {
 
 def main() -> int:
     """Run every case on the CPU, where Triton is to stand in for what else runs there."""
-    from torch_geometric_hyperbolic.kernels._triton import coefficients, edges
+    from torch_geometric_hyperbolic.kernels._triton import affine, coefficients, edges
     from torch_geometric_hyperbolic.kernels._triton import knn as triton_knn
 
     edges.PROGRAMS, coefficients.EDGES = 3, 32  # fewer than there are targets and edges
+    affine.CHANNELS, affine.PROGRAMS = 64, 2  # than there are channels and blocks of rows
     triton_knn.TILE = 32  # than there are points in a cloud
     for operator in OPERATORS:
         operator.register_kernel("cpu", operator._backend_fns["cuda"])

@@ -1,5 +1,7 @@
 """Fused operators: compiled loops behind custom operators, each with its formula in PyTorch."""
 
+from torch_geometric_hyperbolic.kernels.affine_activation import affine_activation
+from torch_geometric_hyperbolic.kernels.batch_affine import batch_affine
 from torch_geometric_hyperbolic.kernels.channels_last import channels_last
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine, set_fused
 from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficients
@@ -22,6 +24,8 @@ from torch_geometric_hyperbolic.kernels.window_lengths import window_lengths
 
 __all__ = [
     "EdgeVectors",
+    "affine_activation",
+    "batch_affine",
     "channels_last",
     "chart",
     "edge_coefficients",

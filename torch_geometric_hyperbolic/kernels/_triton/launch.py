@@ -35,10 +35,27 @@ def tile(channels: int) -> dict[str, Any]:
     return {"WIDTH": width, "EDGES": edges, "num_warps": warps}
 
 
+def rows_at_a_time(channels: int) -> dict[str, Any]:
+    """Rows that a program takes where rows have nothing to do with each other, and its warps."""
+    width = triton.next_power_of_2(max(1, channels))
+    warps = max(1, min(width // 128, 16))
+    return {"WIDTH": width, "ROWS": max(1, 256 * warps // width), "num_warps": warps}
+
+
+@triton.jit
+def _targets(rowptr, target, EDGES: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64)
+    stop = tl.load(rowptr + i + 1)
+    for first in range(tl.load(rowptr + i), stop, EDGES):
+        e = first + tl.arange(0, EDGES)
+        tl.store(target + e, i, mask=e < stop)
+
+
 def targets_of_edges(rowptr: Tensor, num_edges: int) -> Tensor:
     """Target of each edge, ``[E]``; does not wait for the device."""
-    number = torch.arange(len(rowptr) - 1, device=rowptr.device)
-    return number.repeat_interleave(rowptr.diff(), output_size=num_edges)
+    target = rowptr.new_empty(num_edges)
+    launch(_targets, len(rowptr) - 1, rowptr, target, EDGES=32, num_warps=1)
+    return target
 
 
 def by_source(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor, Tensor]:

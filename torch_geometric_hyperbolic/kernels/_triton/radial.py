@@ -12,7 +12,12 @@ import triton.language as tl
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
-from torch_geometric_hyperbolic.kernels._triton.launch import launch, rows, set_rows
+from torch_geometric_hyperbolic.kernels._triton.launch import (
+    launch,
+    rows,
+    rows_at_a_time,
+    set_rows,
+)
 from torch_geometric_hyperbolic.kernels._triton.scalars import asinhc, atanhc, sinhc, tanhc
 
 _MAX_LENGTH, _MAX_SPACE = tl.constexpr(num.MAX_LENGTH), tl.constexpr(num.MAX_SPACE)
@@ -224,15 +229,11 @@ def exp0_gradients(v: Tensor, c: Tensor, hyperboloid: bool, *rest: Tensor) -> No
 def _launch(
     kernel: Any, x: Tensor, c: Tensor, hyperboloid: bool, channels: int, *rest: Tensor
 ) -> None:
-    width = triton.next_power_of_2(max(1, channels))
-    warps = max(1, min(width // 128, 16))
-    size = max(1, 256 * warps // width)
     constants = {
         "LORENTZ": int(hyperboloid),
         "SINGLE": x.dtype == torch.float32,
         "SMALLEST": num.MIN_GAP[x.dtype],
-        "ROWS": size,
-        "WIDTH": width,
+        **rows_at_a_time(channels),
     }
-    programs = triton.cdiv(len(x), size)
-    launch(kernel, programs, x, c, *rest, len(x), channels, num_warps=warps, **constants)
+    programs = triton.cdiv(len(x), constants["ROWS"])
+    launch(kernel, programs, x, c, *rest, len(x), channels, **constants)

@@ -15,6 +15,8 @@ from torch_geometric.nn import aggr
 
 from torch_geometric_hyperbolic.geometry._numerics import working_dtype
 from torch_geometric_hyperbolic.kernels import (
+    affine_activation,
+    batch_affine,
     chart,
     edge_coefficients,
     edge_max,
@@ -135,10 +137,12 @@ class FusedEdges(NamedTuple):
         if self.norm is not None and self.norm.weight is not None:
             sign = torch.where(self.norm.weight < 0, -sign, sign)
         z, edge, total, squares = terms.extremes(sign if self.reduce == "max" else -sign)
+        scale, shift = _ones(terms), total.new_zeros(total.shape)
         if self.norm is not None:
             scale, shift = self._affine(total, squares, terms.num_edges)
-            z = torch.addcmul(shift.to(z.dtype), z, scale.to(z.dtype))
-        return torch.where(edge >= 0, self.activation(z), 0.0)
+        slope = _slope(self.activation)
+        out = affine_activation(z, edge, scale, shift, 1.0 if slope is None else slope)
+        return out if slope is not None else torch.where(edge >= 0, self.activation(out), 0.0)
 
     def _sum(self, terms: EdgeTerms) -> Tensor:
         if self.norm is not None:
@@ -163,15 +167,18 @@ class FusedEdges(NamedTuple):
         norm: Any = self.norm
         if _learns(norm):
             assert total is not None and squares is not None
-            mean = total / count
-            variance = (squares / count - mean.square()).relu()  # rounding may make it negative
-            _update(norm, mean.detach(), variance.detach() * (count / (count - 1)))
-        else:
-            mean, variance = norm.running_mean.double(), norm.running_var.double()
-        scale = (variance + norm.eps).rsqrt()
+            weight, bias = norm.weight, norm.bias
+            weight = torch.ones_like(total) if weight is None else weight
+            bias = torch.zeros_like(total) if bias is None else bias
+            scale, shift, mean, variance = batch_affine(
+                total, squares, weight, bias, count, norm.eps
+            )
+            _update(norm, mean, variance, count / (count - 1))
+            return scale, shift
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
         if norm.weight is not None:
             scale = scale * norm.weight
-        shift = -mean * scale
+        shift = -norm.running_mean.double() * scale
         return scale, shift if norm.bias is None else shift + norm.bias
 
 
@@ -224,8 +231,10 @@ def _ones(terms: Terms) -> Tensor:
 
 
 @torch.no_grad()
-def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
-    """Move the running statistics as :class:`torch.nn.BatchNorm1d` does."""
+def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor, unbiased: float) -> None:
+    """Move the running statistics as :class:`torch.nn.BatchNorm1d` does, which takes the variance
+    ``unbiased`` times as large.
+    """
     tracks = norm.training and norm.track_running_stats
     if not tracks or norm.running_mean is None or norm.running_var is None:
         return
@@ -233,9 +242,9 @@ def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
         if momentum is None:
-            momentum = 1.0 / norm.num_batches_tracked.double()
-    norm.running_mean.copy_(norm.running_mean + momentum * (mean - norm.running_mean))
-    norm.running_var.copy_(norm.running_var + momentum * (variance - norm.running_var))
+            momentum = 1.0 / norm.num_batches_tracked.to(norm.running_mean.dtype)
+    for running, value in ((norm.running_mean, mean), (norm.running_var, unbiased * variance)):
+        running.lerp_(value.to(running.dtype), momentum)
 
 
 def _slope(activation: torch.nn.Module) -> float | None:

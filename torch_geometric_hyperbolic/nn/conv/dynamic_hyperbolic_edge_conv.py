@@ -3,15 +3,13 @@ r"""Edge convolution over a graph of nearest neighbours, rebuilt at every call."
 from collections.abc import Callable
 from typing import Any, Optional, Union
 
-import torch
 from torch import Tensor
 from torch_geometric.typing import OptTensor, PairOptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import check_count
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.conv._first_linear import split_first_linear
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
-from torch_geometric_hyperbolic.nn.pool.knn import neighbour_table
+from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
 
 class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
@@ -84,14 +82,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         given = (source, target, self.k, pair[0], pair[1], self.manifold)
         table = neighbour_table(*given, loop=True, engine=self.engine, batch_size=batch_size)
-        split = split_first_linear(self.nn)
-        self._check(source, target, split)
-        col = table.flatten()
-        rowptr = torch.arange(target.size(0) + 1, device=col.device) * self.k
-        if split is not None and self._may_fuse(source):
-            return self._convolve_grouped(source, target, rowptr, col.int(), split)
-        centre = torch.arange(target.size(0), device=col.device).repeat_interleave(self.k)
-        return self._convolve(source, target, torch.stack([col, centre]), split, rowptr)
+        return super().forward((source, target), as_offsets(table))
 
     def __repr__(self) -> str:
         frame = f", frame={self.frame!r}" if self.frame else ""

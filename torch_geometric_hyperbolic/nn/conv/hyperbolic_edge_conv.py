@@ -14,6 +14,7 @@ from torch_geometric_hyperbolic.checks import (
     check_edge_index,
     check_frame,
     check_manifold,
+    check_offsets,
     check_points,
     check_weight,
 )
@@ -97,7 +98,9 @@ class HyperbolicEdgeConv(MessagePassing):
     Shapes:
         - **input:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{in})` or
           :math:`((|\mathcal{V}_s|, F_{in}), (|\mathcal{V}_t|, F_{in}))` if bipartite,
-          edge indices :math:`(2, |\mathcal{E}|)`
+          edge indices :math:`(2, |\mathcal{E}|)`; or a pair, edges grouped by their targets: the
+          offsets of each target's edges :math:`(|\mathcal{V}_t| + 1)` and their sources
+          :math:`(|\mathcal{E}|)`, which spares sorting them
         - **output:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{out})` or
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite; the origin for a node without edges
 
@@ -140,12 +143,15 @@ class HyperbolicEdgeConv(MessagePassing):
         super().reset_parameters()
         reset(self.nn)
 
-    def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
+    def forward(self, x: Union[Tensor, PairTensor], edge_index: Union[Adj, PairTensor]) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = x[0], x[1]
         split = split_first_linear(self.nn)
         self._check(source, target, split)
+        if isinstance(edge_index, tuple):
+            rowptr, col = edge_index
+            return self._convolve_pair(source, target, rowptr, col, split)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
         graph = None
@@ -154,6 +160,21 @@ class HyperbolicEdgeConv(MessagePassing):
         if split is not None and graph is not None:
             return self._convolve_grouped(source, target, *graph, split)
         return self._convolve(source, target, with_int64(edge_index), split)
+
+    def _convolve_pair(
+        self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Optional[Split]
+    ) -> Tensor:
+        """Over edges that the caller has grouped."""
+        size = target.shape[self.node_dim]
+        check_offsets(rowptr, col, source.shape[self.node_dim], size)
+        if split is not None and self._may_fuse(source):
+            return self._convolve_grouped(source, target, rowptr.long(), col.int(), split)
+        centre = torch.arange(size, device=col.device).repeat_interleave(
+            rowptr.diff(), output_size=col.size(0)
+        )
+        pair = (col.long(), centre)
+        edge_index = torch.stack(pair if self.flow == "source_to_target" else pair[::-1])
+        return self._convolve(source, target, edge_index, split, rowptr.long())
 
     def _check(self, source: Tensor, target: Tensor, split: Optional[Split]) -> None:
         width = self._width(split)

@@ -16,7 +16,8 @@ from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
-from torch_geometric_hyperbolic.nn.pool import fps, knn
+from torch_geometric_hyperbolic.nn.pool import fps
+from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
 INITIAL_RADIUS = 1.0
 
@@ -203,6 +204,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         check_points(pos, "pos", dim=2, width=self.in_channels)
         own_size = batch_size if batch is None else None
         how: dict[str, Any] = {"manifold": self.manifold, "batch_size": own_size}
+        search = {"loop": True, "engine": "auto", **how}
         x = place = exp0(pos, self.manifold)
         layers: list[tuple[Tensor, OptTensor]] = []
         for conv, ratio in zip(self.convs, self.ratios, strict=True):
@@ -215,8 +217,8 @@ class HyperbolicDGCNN(torch.nn.Module):
             if self.dynamic:
                 x = conv((x, centres), (batch, centre_batch), own_size)
             else:
-                pairs = knn(place, centre_place, self.k, batch, centre_batch, **how)
-                x = conv((x, centres), pairs.flip(0))
+                table = neighbour_table(place, centre_place, self.k, batch, centre_batch, **search)
+                x = conv((x, centres), as_offsets(table))
             if kept is not None:
                 pos, place, batch = pos[kept], centre_place, centre_batch
             layers.append((log0(x, self.manifold), batch))

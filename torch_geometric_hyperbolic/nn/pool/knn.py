@@ -150,3 +150,9 @@ def neighbour_table(
     queries = points if y is x else to_ball(y, manifold)[0]
     c = torch.as_tensor(manifold.c, dtype=torch.float64)
     return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine, clouds)
+
+
+def as_offsets(table: Tensor) -> tuple[Tensor, Tensor]:
+    """A table of neighbours as edges grouped by their targets: offsets ``[M + 1]``, sources."""
+    size, k = table.shape
+    return torch.arange(size + 1, device=table.device) * k, table.flatten()
