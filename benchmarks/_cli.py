@@ -146,6 +146,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--epochs", type=integer(1), default=50, help="passes over the training set")
     group.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint.pt of another run, whose last weights to begin with",
+    )
+    group.add_argument(
         "--batch-size",
         type=integer(1),
         default=32,

@@ -18,6 +18,7 @@ from _cli import (
     add_training_arguments,
     config_of,
     integer,
+    one_line,
     run_command,
 )
 from _data import Samples
@@ -140,6 +141,11 @@ def train(
     benchmark.check(args)
     data_name = benchmark.data_name(args.data)
     config = config_of(args) | {"data": data_name, "nproc_per_node": process.world}
+    weights = None
+    if args.start is not None:
+        start = load_checkpoint(args.start, benchmark.name)
+        config["start"] = f"{args.start.resolve().parent.name}, epoch {start['epoch']}"
+        weights = start["model"]
     parts = "-".join(config[key] for key in benchmark.named_by)
     label = f"{data_name.replace(':', '-')}-{parts}-seed{config['seed']}"
     run = open_run(args, benchmark.name, args.name or label, config)
@@ -152,9 +158,19 @@ def train(
         data = benchmark.load(config, args.data)
     classes = len(data.train.class_names)
     shape = list(data.train.x.shape[1:])
+
+    def build() -> nn.Module:
+        model = benchmark.build(config | {"shape": shape}, classes)
+        if weights is not None:
+            try:
+                model.load_state_dict(weights)
+            except RuntimeError as error:
+                raise UsageError(f"--start: another network ({one_line(error)})") from None
+        return model
+
     return execute(
         run,
-        lambda: benchmark.build(config | {"shape": shape}, classes),
+        build,
         benchmark.make_task(config),
         data,
         process,
