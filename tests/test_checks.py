@@ -1,4 +1,5 @@
 import importlib.util
+import re
 
 import geoopt
 import pytest
@@ -9,6 +10,7 @@ from torch_geometric_hyperbolic.checks import (
     check_count,
     check_edge_index,
     check_manifold,
+    check_offsets,
     check_points,
     set_validation,
     validation_enabled,
@@ -176,3 +178,34 @@ def test_the_environment_sets_validation_at_import(monkeypatch, value, expected)
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
     assert again.validation_enabled() is expected
+
+
+ROWPTR, COL = torch.tensor([0, 2, 2, 3]), torch.tensor([1, 0, 3])
+
+
+def test_offsets_and_sources():
+    check_offsets(ROWPTR, COL, 4, 3)
+    check_offsets(ROWPTR.int(), COL.int(), 4, 3)
+    check_offsets(ROWPTR[:1], COL[:0], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rowptr", "col", "error", "words"),
+    [
+        (
+            ROWPTR[:3],
+            COL,
+            ValueError,
+            "offsets of 3 targets, and sources (got shapes (3,) and (3,))",
+        ),
+        (ROWPTR, COL[None], ValueError, "(got shapes (4,) and (1, 3))"),
+        (ROWPTR + 1, COL, ValueError, "must hold offsets that rise from 0 to 3"),
+        (ROWPTR, COL[:2], ValueError, "must hold offsets that rise from 0 to 2"),
+        (torch.tensor([0, 3, 2, 3]), COL, ValueError, "must hold offsets that rise from 0 to 3"),
+        (ROWPTR, COL + 1, IndexError, "source indices in [0, 4) (got 1 to 4)"),
+        (ROWPTR, COL - 1, IndexError, "source indices in [0, 4) (got -1 to 2)"),
+    ],
+)
+def test_wrong_offsets_and_sources_are_named(rowptr, col, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        check_offsets(rowptr, col, 4, 3)

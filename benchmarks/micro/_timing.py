@@ -48,7 +48,12 @@ def replayed(run: Callable[[], Any]) -> Callable[[], Any]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return graph.replay
+
+    def again() -> Callable[[], Any]:
+        graph.replay()
+        return run  # whose tensors are the graph's: as long as this function lives, so do they
+
+    return again
 
 
 def describe_machine() -> dict[str, Any]:

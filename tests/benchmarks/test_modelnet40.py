@@ -139,6 +139,25 @@ def test_an_existing_run_is_not_lost_by_accident(tmp_path, capsys):
     assert result(tmp_path)["config"]["lr"] == 0.5
 
 
+def test_a_run_may_begin_with_the_weights_of_another(tmp_path, capsys):
+    assert train(tmp_path) == 0
+    checkpoint = tmp_path / NAME / "checkpoint.pt"
+    start = ["--start", str(checkpoint), "--lr", "1e-9", "--schedule", "constant"]
+    assert train(tmp_path, "--name", "second", "--epochs", "1", *start) == 0
+    states = [
+        load_checkpoint(path, "modelnet40")["model"]
+        for path in (checkpoint, tmp_path / "second" / "checkpoint.pt")
+    ]
+    for name, value in states[0].items():
+        if not name.endswith(("mean", "var", "tracked")):  # statistics go on
+            torch.testing.assert_close(states[1][name], value, atol=1e-6, rtol=0)
+    epochs = load_checkpoint(checkpoint, "modelnet40")["epoch"]
+    assert result(tmp_path, "second")["config"]["start"] == f"{NAME}, epoch {epochs}"
+    capsys.readouterr()
+    assert train(tmp_path, "--name", "third", "--emb-channels", "8", *start) == 2
+    assert "--start: another network (" in last_error(capsys)
+
+
 def test_eval_reads_back_what_training_reported(tmp_path, capsys):
     assert train(tmp_path) == 0
     record = result(tmp_path)

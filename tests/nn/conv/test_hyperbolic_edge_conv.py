@@ -737,3 +737,25 @@ def test_aggregation_on_another_manifold_is_named(aggr):
     message = r"'aggr' must act on PoincareBall\(c=1.0\) \(got \w+Aggregation\("
     with pytest.raises(ValueError, match=message):
         HyperbolicEdgeConv(Linear(6, 5), aggr, manifold=PoincareBall(1.0))
+
+
+@each_space
+@pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("aggr", ["max", "mean", "midpoint"])
+@pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
+def test_edges_may_come_grouped_by_their_targets(manifold, net, aggr, flow):
+    conv = HyperbolicEdgeConv(net(), aggr, manifold=manifold, flow=flow).double().eval()
+    # as many sources as targets, where PyG counts the rows of a reversed flow by the first
+    num = 9 if flow == "source_to_target" else 7
+    source, target = points(manifold, num, 3), points(manifold, 7, 3)
+    counts = torch.tensor([3, 0, 1, 8, 2, 0, 4])
+    rowptr = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    col = torch.randint(0, num, (int(rowptr[-1]),))
+    edge_index = torch.stack([col, torch.arange(7).repeat_interleave(counts)])
+    if flow == "target_to_source":
+        edge_index = edge_index.flip(0)
+    expected = conv((source, target), edge_index)
+    assert_near(conv((source, target), (rowptr, col)), expected)
+    assert_near(conv((source, target), (rowptr.int(), col.int())), expected)
+    with pytest.raises(IndexError, match=rf"source indices in \[0, {num}\)"):
+        conv((source, target), (rowptr, col + num))

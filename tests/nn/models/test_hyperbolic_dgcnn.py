@@ -135,6 +135,23 @@ def test_clouds_of_a_batch_are_classified_as_if_alone(manifold, form):
     assert_close(model(pos[:10]), model(pos[:10], zeros), factor=0)
 
 
+@each_form
+@each_space
+def test_clouds_of_one_size_need_no_batch_vector(manifold, form):
+    model = trained_statistics(make_model(manifold, **form))
+    pos = clouds_in_unit_sphere()
+    assert_close(model(pos, batch_size=3), model(pos, BATCH), factor=0)
+
+
+@pytest.mark.slow
+def test_it_compiles_to_one_graph_for_clouds_of_one_size():
+    """Also where levels are sampled, whose sizes a batch vector would hide."""
+    model = trained_statistics(make_model(PoincareBall(), **FORMS["hierarchy"]))
+    pos = clouds_in_unit_sphere()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(pos, batch_size=3), model(pos, batch_size=3))
+
+
 @each_space
 def test_logits_depend_on_the_cloud(manifold):
     model = trained_statistics(make_model(manifold))

@@ -1,6 +1,7 @@
 """Farthest point sampling against the greedy definition with the manifold's distance."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -45,6 +46,41 @@ def test_it_is_the_greedy_choice_in_every_cloud(manifold, dtype, ratio):
         expected += [first + i for i in greedy(own, math.ceil(ratio * size), manifold)]
         first += size
     assert fps(x, batch, ratio, manifold=manifold).tolist() == expected
+
+
+@each_manifold
+@pytest.mark.parametrize("ratio", [0.05, 0.37, 1.0])
+def test_clouds_of_one_size_need_no_batch_vector(manifold, ratio):
+    x = cloud(manifold, 90)
+    batch = torch.arange(3).repeat_interleave(30)
+    expected = fps(x, batch, ratio, manifold=manifold)
+    assert torch.equal(fps(x, ratio=ratio, manifold=manifold, batch_size=3), expected)
+    assert torch.equal(
+        fps(x, ratio=ratio, manifold=manifold, batch_size=1), fps(x, None, ratio, manifold=manifold)
+    )
+
+
+def test_clouds_of_one_size_leave_no_break_in_a_compiled_graph():
+    x = cloud(PoincareBall(), 24)
+
+    def sample(x: Tensor) -> Tensor:
+        return x[fps(x, ratio=0.4, manifold=PoincareBall(), batch_size=2)]
+
+    compiled = torch.compile(sample, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x), sample(x))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "batch", "words"),
+    [
+        (4, None, "'batch_size' must divide the 10 points (got 4)"),
+        (0, None, "'batch_size' must be at least 1 (got 0)"),
+        (2, torch.zeros(10, dtype=torch.long), "takes the place of batch vectors (got both, 2)"),
+    ],
+)
+def test_mistakes_about_clouds_of_one_size_are_named(batch_size, batch, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        fps(cloud(Euclidean(), 10), batch, manifold=Euclidean(), batch_size=batch_size)
 
 
 @each_manifold

@@ -102,6 +102,22 @@ def test_a_graph_made_by_hand(engine, manifold: Manifold):
     assert col.tolist() == [2, 1, 0, 0, 1, 2, 3, 4, 2]
 
 
+@each_engine
+@each_manifold
+def test_clouds_of_one_size_need_no_batch_vector(engine, manifold: Manifold):
+    x, y = cloud(manifold, 60), cloud(manifold, 12, seed=1)
+    batch_x, batch_y = (torch.arange(3).repeat_interleave(n) for n in (20, 4))
+    how = {"manifold": manifold, "engine": engine}
+    expected = knn(x, y, 5, batch_x, batch_y, **how)
+    assert torch.equal(knn(x, y, 5, **how, batch_size=3), expected)
+    expected = knn_graph(x, 5, batch_x, **how)
+    assert torch.equal(knn_graph(x, 5, **how, batch_size=3), expected)
+    with pytest.raises(ValueError, match=r"'batch_size' must divide the 12 points \(got 5\)"):
+        knn(x, y, 2, **how, batch_size=5)
+    with pytest.raises(ValueError, match="got k=21 and 20 points in cloud 0"):
+        knn(x, y, 21, **how, batch_size=3)
+
+
 @each_model
 @pytest.mark.parametrize("c", [1.0, 0.4])
 @pytest.mark.parametrize("channels", [3, 64])
