@@ -84,6 +84,8 @@ def load_record(path: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED if key not in record]
     if missing:
         raise UsageError(f"RESULTS: {path} is not a results file (no {missing[0]!r})")
+    if record["config"].get("start") is not None:  # each seed has another run before it
+        record["config"]["start"] = "another run's weights"
     return record
 
 

@@ -100,6 +100,20 @@ def test_a_setting_that_most_runs_lack_is_told():
     assert [row[head.index("settings")] for row in rows] == ["-", "first points 400", "-"]
 
 
+def test_seeds_that_begin_with_weights_of_their_own_share_a_row(tmp_path):
+    for seed in (0, 1):
+        record = make_record(seed=seed)
+        record["config"] |= {"start": f"before-seed{seed}, epoch {9 + seed}"}
+        write_json(tmp_path / f"{seed}.json", record)
+    write_json(tmp_path / "2.json", make_record(seed=0))
+    write_json(tmp_path / "3.json", make_record("euclidean"))
+    head, *rows = table_cells(load_records([tmp_path]))
+    place = head.index("settings")
+    assert [(row[head.index("seeds")], row[place]) for row in rows] == [
+        *[("1", "-"), ("2", "start another run's weights"), ("1", "-")]
+    ]
+
+
 def test_without_validation_split_there_is_no_best_column_value():
     record = make_record()
     del record["test"]["best"]
