@@ -78,12 +78,8 @@ def _point(x, c, LORENTZ: tl.constexpr, SINGLE: tl.constexpr, SMALLEST: tl.const
         x = tl.where(long, _rounded(x * shrink, SINGLE), x)
         gap = _gap(x, c, SINGLE)
         s = 1 - gap
-        point, d_point, d_gap = (
-            tl.full(s.shape, 1.0, tl.float64),
-            tl.zeros_like(s),
-            tl.zeros_like(s),
-        )
-        d_gap -= 1
+        point, d_point = tl.full(s.shape, 1.0, tl.float64), tl.zeros_like(s)
+        d_gap = -point
     d_point = tl.where(long, -0.5 * point / s, d_point)
     d_gap = tl.where(long, 0.0, d_gap)
     return x, long, shrink, s, point, d_point, gap, d_gap

@@ -45,6 +45,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         ValueError: if ``k`` is less than one or more than the number of points of a cloud.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import Lorentz
         >>> hyperboloid = Lorentz()
         >>> conv = DynamicHyperbolicEdgeConv(torch.nn.Linear(6, 16), k=4, manifold=hyperboloid)
