@@ -108,6 +108,7 @@ class HyperbolicEdgeConv(MessagePassing):
 
     Raises:
         TypeError, ValueError: naming the argument, for a wrong last dimension, dtype or manifold.
+        IndexError: on the CPU, if grouped edges come from nodes that there are not.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
