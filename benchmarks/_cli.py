@@ -152,6 +152,14 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint.pt of another run, whose last weights to begin with",
     )
     group.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="checkpoint.pt of a run with the same validation samples, whose last network's answers "
+        "to learn in place of the labels; given several times: their mean",
+    )
+    group.add_argument(
         "--batch-size",
         type=integer(1),
         default=32,
@@ -216,6 +224,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         type=real(0, 1),
         default=0.1,
         help="share of every training class held out to choose the best epoch",
+    )
+    group.add_argument(
+        "--split-seed",
+        type=integer(0),
+        metavar="SEED",
+        help="seed of the split alone (default: --seed)",
     )
 
 

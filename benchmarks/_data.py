@@ -1,7 +1,8 @@
 """Labelled samples held as one tensor, and their split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,24 @@ class Samples:
     def to(self, device: torch.device) -> "Samples":
         """The same samples on a device."""
         return Samples(self.x.to(device), self.y.to(device), self.class_names)
+
+
+def split_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which samples a run holds out for validation."""
+    seed = config.get("split_seed")
+    return {
+        "data": config["data"],
+        "data_seed": config.get("data_seed"),
+        "val_fraction": config["val_fraction"],
+        "split_seed": config["seed"] if seed is None else seed,
+    }
+
+
+def hold_out(samples: Samples, config: Mapping[str, Any]) -> tuple[Samples, Samples]:
+    """The samples to fit, and those to validate on."""
+    split = split_of(config)
+    kept, held = stratified_split(samples.y, split["val_fraction"], split["split_seed"])
+    return samples[kept], samples[held]
 
 
 def stratified_split(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

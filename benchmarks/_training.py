@@ -1,7 +1,7 @@
 """The training loop of every benchmark: epochs, evaluation, state that resumes exactly."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from time import perf_counter
@@ -119,6 +119,8 @@ class Trainer:
         config (dict): `epochs`, `batch_size`, `eval_batch_size`, `optimizer`, `lr`, `schedule`,
             `weight_decay`, `label_smoothing`, `clip_norm`, `cuda_graph` and `seed` are read.
         process (Process, optional): This process of the run. (default: the only one, on the CPU)
+        teachers (sequence of torch.nn.Module, optional): Networks whose answers are learnt in place
+            of the labels. (default: none)
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Trainer:
         data: Splits,
         config: Mapping[str, Any],
         process: Process | None = None,
+        teachers: Sequence[nn.Module] = (),
     ) -> None:
         self.process = process or Process()
         self.task, self.config = task, config
@@ -147,6 +150,7 @@ class Trainer:
             model.compile()
         self.network = self.process.wrap(model.to(device))
         self.model = self.process.unwrap(self.network)
+        self.teachers = [teacher.to(device).eval() for teacher in teachers]
         self.optimizers = make_optimizers(self.model, config)
         how = (config["schedule"], config["lr"], config["epochs"] * self.steps)
         self.schedules = [make_schedule(optimizer, *how) for optimizer in self.optimizers]
@@ -176,10 +180,24 @@ class Trainer:
         batch = self.train[index]
         x = self.task.augment(batch.x, self.augment, self.progress)
         logits = self.task.classify(self.network, x)
-        loss = smoothed_loss(logits, batch.y, self.config)
+        if self.teachers:
+            loss = cross_entropy(logits, self.answers(x))
+        else:
+            loss = smoothed_loss(logits, batch.y, self.config)
         self.model.zero_grad()
         loss.backward()
         return logits, batch.y, loss
+
+    @torch.no_grad()
+    def answers(self, x: Tensor) -> Tensor:
+        """The teachers' mean probabilities `[B, num_classes]` for what the network itself sees.
+
+        "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at temperature 1; one view
+        for all, as in "Knowledge distillation: A good teacher is patient and consistent" (arXiv
+        2106.05237).
+        """
+        logits = [self.task.classify(teacher, x) for teacher in self.teachers]
+        return torch.stack(logits).softmax(dim=-1).mean(0)
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Fits one batch; returns logits, labels and loss."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
 from _cli import UsageError
-from _data import stratified_split
+from _data import hold_out
 from _image_net import add_image_net_arguments, build_image_net, check_image_net_arguments
 from _image_view import ImageView, add_augmentation_arguments
 from _images import GENERATED, add_image_arguments, data_name, load_images
@@ -49,8 +49,7 @@ def load_splits(config: dict[str, Any], spec: str) -> Splits:
             raise UsageError(
                 f"--data: images of {shape} are needed (got {list(x.shape[1:])} in {spec})"
             )
-    kept, held = stratified_split(samples.y, config["val_fraction"], config["seed"])
-    return Splits(samples[kept], samples[held], test)
+    return Splits(*hold_out(samples, config), test)
 
 
 def make_task(config: dict[str, Any]) -> Task:

@@ -23,7 +23,7 @@ import _openmp  # noqa: F401 (first of all)
 from _cli import UsageError
 from _cloud_view import CloudView, add_augmentation_arguments, as_nodes
 from _clouds import add_cloud_arguments, check_cloud_arguments, data_name, load_clouds
-from _data import stratified_split
+from _data import hold_out
 from _models import (
     add_dgcnn_arguments,
     add_manifold_arguments,
@@ -64,8 +64,7 @@ def eval_config(config: dict[str, Any], args: argparse.Namespace) -> dict[str, A
 def load_splits(config: dict[str, Any], spec: str) -> Splits:
     """Loads the clouds and splits the validation set off the training set."""
     samples = load_clouds(config, spec, train=True)
-    kept, held = stratified_split(samples.y, config["val_fraction"], config["seed"])
-    return Splits(samples[kept], samples[held], load_clouds(config, spec, train=False))
+    return Splits(*hold_out(samples, config), load_clouds(config, spec, train=False))
 
 
 def make_task(config: dict[str, Any]) -> Task:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from _data import Samples, stratified_split
+from _data import Samples, hold_out, stratified_split
 
 
 def labels():
@@ -27,6 +27,15 @@ def test_an_empty_split(fraction):
     kept, held = stratified_split(labels(), fraction, seed=0)
     assert held.numel() == 0
     assert kept.numel() == 54
+
+
+def test_runs_of_other_seeds_may_share_a_split():
+    samples = Samples(torch.arange(54), labels(), ["a", "b", "c"])
+    config = {"data": "d", "val_fraction": 0.2, "seed": 0}
+    held = hold_out(samples, config)[1].x
+    assert torch.equal(held, stratified_split(samples.y, 0.2, seed=0)[1])
+    assert not torch.equal(held, hold_out(samples, config | {"seed": 1})[1].x)
+    assert torch.equal(held, hold_out(samples, config | {"seed": 1, "split_seed": 0})[1].x)
 
 
 def test_samples_by_index_and_by_slice():

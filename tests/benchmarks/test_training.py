@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -78,6 +79,25 @@ def test_it_learns(make_net, task, splits, config):
     trainer = train_to(Trainer(make_net(), task, splits, config | {"epochs": 15}), 15)
     assert trainer.curves["train_loss"][-1] < 0.8 * trainer.curves["train_loss"][0]
     assert trainer.curves["val_oa"][-1] > 0.7
+
+
+def test_the_mean_answer_of_teachers_takes_the_place_of_labels(make_net, task, splits, config):
+    teachers = [make_net() for _ in range(2)]
+    teachers[1].head.weight.data.neg_()
+    before = [[p.clone() for p in teacher.state_dict().values()] for teacher in teachers]
+    trainer = Trainer(make_net(), task, splits, config, teachers=teachers)
+    seen = []
+    trainer.task = replace(task, augment=lambda *args: seen.append(task.augment(*args)) or seen[-1])
+    logits, _, loss = trainer.backward(next(trainer.batches()))
+    shares = [deepcopy(t).eval().double()(seen[0].double()).softmax(-1) for t in teachers]
+    target = (shares[0] + shares[1]) / 2
+    expected = -(target * logits.detach().double().log_softmax(-1)).sum(-1).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    train_to(trainer, 1)
+    for teacher, states in zip(teachers, before, strict=True):
+        assert all(p.grad is None for p in teacher.parameters())
+        for old, new in zip(states, teacher.state_dict().values(), strict=True):
+            assert torch.equal(old, new)
 
 
 def test_the_best_epoch_is_kept_as_it_was(make_net, task, splits, config):
