@@ -156,8 +156,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="FILE",
-        help="checkpoint.pt of a run with the same validation samples, whose last network's answers "
-        "to learn in place of the labels; given several times: their mean",
+        help="checkpoint.pt of a run with the same validation samples, whose last network's "
+        "answers to learn in place of the labels; given several times: their mean",
     )
     group.add_argument(
         "--batch-size",

@@ -159,6 +159,8 @@ class Trainer:
         self.shuffle = Generator().manual_seed(config["seed"])
         self.augment = Generator(device).manual_seed(own)
         torch.manual_seed(own)
+        self.replay: Callable[[Tensor], Any] | None = None
+        self.replayable = 0  # steps until the next is recorded
         self.epoch = 0
         self.curves: dict[str, list[Any]] = {}
         self.best: dict[str, Any] | None = None
@@ -192,9 +194,9 @@ class Trainer:
     def answers(self, x: Tensor) -> Tensor:
         """The teachers' mean probabilities `[B, num_classes]` for what the network itself sees.
 
-        "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at temperature 1; one view
-        for all, as in "Knowledge distillation: A good teacher is patient and consistent" (arXiv
-        2106.05237).
+        "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at temperature 1; all see
+        one view, as in "Knowledge distillation: A good teacher is patient and consistent"
+        (arXiv 2106.05237).
         """
         logits = [self.task.classify(teacher, x) for teacher in self.teachers]
         return torch.stack(logits).softmax(dim=-1).mean(0)
@@ -208,20 +210,24 @@ class Trainer:
             optimizer.step()
         return logits.detach(), y, loss.detach()
 
-    def train_epoch(self, on_step: Callable[[Score], None]) -> dict[str, Any]:
-        """Fits one epoch; `on_step` is called after every step with the epoch's score so far.
-
-        With `cuda_graph` one step is run, the next is recorded, and then replayed for the rest of
-        so many steps, with its learning rate and progress.
+    def recorded_step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A :meth:`step` of `cuda_graph` many: the first is run, the second is recorded, which is
+        replayed in place of the others, with its learning rate and progress.
         """
+        if self.replayable == 0:
+            self.replay, self.replayable = None, self.config["cuda_graph"]
+            step = self.step
+        else:
+            self.replay = step = self.replay or captured(self.step, index, self.augment)
+        self.replayable -= 1
+        return step(index)
+
+    def train_epoch(self, on_step: Callable[[Score], None]) -> dict[str, Any]:
+        """Fits one epoch; `on_step` is called after every step with the epoch's score so far."""
         self.network.train()
         score = Score(len(self.train.class_names), self.process.device)
-        step, replayed = self.step, self.config.get("cuda_graph")
-        for number, index in enumerate(self.batches()):
-            if replayed and number % replayed < 2:
-                step = self.step
-                if number % replayed == 1:
-                    step = captured(step, index, self.augment)
+        step = self.recorded_step if self.config.get("cuda_graph") else self.step
+        for index in self.batches():
             score.update(*step(index))
             for schedule in self.schedules:
                 schedule.step()

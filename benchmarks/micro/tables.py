@@ -6,7 +6,7 @@ python benchmarks/micro/tables.py --results benchmarks/results --out docs/source
 import argparse
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,33 @@ ENGINES = ("auto", "fused", "dense", "torch_cluster", "torch_cluster.knn")
 Table = list[list[str]]
 
 
-def layer_table(record: dict[str, Any]) -> Table:
-    """Times of the layer, once for each shape, and how many times they are shorter than PyG's."""
-    rows = [record["base"], *(row for axis in record["scaling"].values() for row in axis)]
-    shapes = {}
-    for row in rows:
+def by_shape(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of all sweeps of the layer, once for each shape."""
+    shapes: dict[str, dict[str, Any]] = {}
+    for row in (record["base"], *(row for axis in record["scaling"].values() for row in axis)):
         shape = f"{row['clouds']} x {row['points']}, {row['neighbours']}, {row['channels']}"
-        shapes.setdefault(shape, row["ms"])
+        shapes.setdefault(shape, row)
+    return shapes
+
+
+def layer_table(record: dict[str, Any]) -> Table:
+    """Times of the layer, and how many times they are shorter than PyG's."""
     table = [["points, k, channels", "PyG, flat", *SPACES.values(), "geoopt, naive ball"]]
-    for shape, ms in shapes.items():
+    for shape, ms in ((shape, row["ms"]) for shape, row in by_shape(record).items()):
         ours = [f"{ms[space]:.1f} ({ms['PyG'] / ms[space]:.1f}x)" for space in SPACES]
         naive = f"{ms['geoopt']:.0f}" if "geoopt" in ms else ""
         table.append([shape, f"{ms['PyG']:.1f}", *ours, naive])
+    return table
+
+
+def gpu_layer_table(record: dict[str, Any]) -> Table:
+    """Times of the layer on a GPU, its kernels started one by one, and replayed in one launch."""
+    names = {"PyG": "PyG, flat", **SPACES}
+    table = [["points, k, channels", *names.values(), "replayed: ball to PyG"]]
+    for shape, row in by_shape(record).items():
+        ms, replayed = row["ms"], row["ms, replayed"]
+        cells = [f"{ms[name]:.1f} / {replayed[name]:.2f}" for name in names]
+        table.append([shape, *cells, f"{replayed['PyG'] / replayed['PoincareBall']:.1f}x"])
     return table
 
 
@@ -61,14 +76,21 @@ def step_table(record: dict[str, Any]) -> Table:
     return [["network", "ms", "faster than PyG's"], *rows]
 
 
-def knn_table(record: dict[str, Any]) -> Table:
+def knn_table(
+    record: dict[str, Any], engines: Sequence[str] = ENGINES, digits: int = 0
+) -> Table:
     """The engines in the Poincare ball."""
-    table = [["clouds x points", "channels", *ENGINES]]
+    table = [["clouds x points", "channels", *engines]]
     for row in record["knn"]:
         if row["space"] == "PoincareBall":
-            cells = [f"{row['ms'][e]:.0f}" if e in row["ms"] else "" for e in ENGINES]
+            cells = [f"{row['ms'][e]:.{digits}f}" if e in row["ms"] else "" for e in engines]
             table.append([f"{row['clouds']} x {row['points']}", str(row["channels"]), *cells])
     return table
+
+
+def gpu_knn_table(record: dict[str, Any]) -> Table:
+    """The engines in the Poincare ball on a GPU, beside an inexact search in flat space."""
+    return knn_table(record, ("fused", "dense", "cdist, topk"), digits=1)
 
 
 def image_table(record: dict[str, Any]) -> Table:
@@ -104,6 +126,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Table]]] = {
     "images": ("h_conv2d", image_table),
     "invariant": ("invariant", invariant_table),
     "means": ("aggregations", means_table),
+    "gpu_layer": ("gpu-edge_conv", gpu_layer_table),
+    "gpu_knn": ("gpu-knn", gpu_knn_table),
 }
 
 

@@ -243,6 +243,25 @@ def test_cuda_graphs_need_a_gpu(make_net, task, splits, config):
         Trainer(make_net(), task, splits, config | {"cuda_graph": 4})
 
 
+def test_recordings_outlast_epochs(make_net, task, splits, config, monkeypatch):
+    """Of every five steps, one is run and four are replayed, wherever an epoch of three ends."""
+    trainer, done = Trainer(make_net(), task, splits, config), []
+    step = trainer.step
+    trainer.step = lambda index: done.append("run") or step(index)
+
+    def record(recorded, index, generator):
+        assert recorded is trainer.step
+        done.append("recorded")
+        return lambda index: done.append("replayed") or step(index)
+
+    monkeypatch.setattr("_training.captured", record)
+    trainer.config = config | {"cuda_graph": 5}
+    train_to(trainer, 4)
+    period = ["run", "recorded", *["replayed"] * 4]
+    assert done[:15] == [*period, *period, *period[:3]]
+    assert len(done) == trainer.steps * 4 + done.count("recorded")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_replayed_steps_do_what_steps_do(make_net, splits, config, optimizer):

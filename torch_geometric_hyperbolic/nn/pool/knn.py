@@ -148,7 +148,9 @@ def neighbour_table(
         raise ValueError(f"'engine' is 'fused', but {missing}")
     points, gap = to_ball(x, manifold)
     queries = points if y is x else to_ball(y, manifold)[0]
-    c = torch.as_tensor(manifold.c, dtype=torch.float64)
+    c = manifold.c
+    if not isinstance(c, Tensor):  # on the CPU, whatever the default: the engines look at it
+        c = torch.tensor(c, dtype=torch.float64, device="cpu")
     return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine, clouds)
 
 
