@@ -157,7 +157,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="FILE",
         help="checkpoint.pt of a run with the same validation samples, whose last network's "
-        "answers to learn in place of the labels; given several times: their mean",
+        "answers to learn in place of labels; given several times: their mean",
     )
     group.add_argument(
         "--batch-size",

@@ -18,6 +18,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 
+#: How many times teachers are asked about a sample, each time augmented anew.
+VIEWS = 4
+
+
 @dataclass(frozen=True)
 class Splits:
     """The samples of an experiment.
@@ -119,8 +123,8 @@ class Trainer:
         config (dict): `epochs`, `batch_size`, `eval_batch_size`, `optimizer`, `lr`, `schedule`,
             `weight_decay`, `label_smoothing`, `clip_norm`, `cuda_graph` and `seed` are read.
         process (Process, optional): This process of the run. (default: the only one, on the CPU)
-        teachers (sequence of torch.nn.Module, optional): Networks whose answers are learnt in place
-            of the labels. (default: none)
+        teachers (sequence of torch.nn.Module, optional): Networks whose mean answer to a sample is
+            learnt in place of its label. (default: none)
     """
 
     def __init__(
@@ -150,7 +154,6 @@ class Trainer:
             model.compile()
         self.network = self.process.wrap(model.to(device))
         self.model = self.process.unwrap(self.network)
-        self.teachers = [teacher.to(device).eval() for teacher in teachers]
         self.optimizers = make_optimizers(self.model, config)
         how = (config["schedule"], config["lr"], config["epochs"] * self.steps)
         self.schedules = [make_schedule(optimizer, *how) for optimizer in self.optimizers]
@@ -158,6 +161,7 @@ class Trainer:
         own = config["seed"] + 1_000_003 * (self.process.rank + 1)
         self.shuffle = Generator().manual_seed(config["seed"])
         self.augment = Generator(device).manual_seed(own)
+        self.answers = self.ask(teachers) if teachers else None
         torch.manual_seed(own)
         self.replay: Callable[[Tensor], Any] | None = None
         self.replayable = 0  # steps until the next is recorded
@@ -182,24 +186,30 @@ class Trainer:
         batch = self.train[index]
         x = self.task.augment(batch.x, self.augment, self.progress)
         logits = self.task.classify(self.network, x)
-        if self.teachers:
-            loss = cross_entropy(logits, self.answers(x))
-        else:
+        if self.answers is None:
             loss = smoothed_loss(logits, batch.y, self.config)
+        else:
+            loss = cross_entropy(logits, self.answers[index])
         self.model.zero_grad()
         loss.backward()
         return logits, batch.y, loss
 
     @torch.no_grad()
-    def answers(self, x: Tensor) -> Tensor:
-        """The teachers' mean probabilities `[B, num_classes]` for what the network itself sees.
-
-        "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at temperature 1; all see
-        one view, as in "Knowledge distillation: A good teacher is patient and consistent"
-        (arXiv 2106.05237).
+    def ask(self, teachers: Sequence[nn.Module]) -> Tensor:
+        """The teachers' mean probabilities `[M, num_classes]` for `VIEWS` views of each training
+        sample, as in "Label Refinery" (arXiv 1805.02641), but asked once, before the training.
         """
-        logits = [self.task.classify(teacher, x) for teacher in self.teachers]
-        return torch.stack(logits).softmax(dim=-1).mean(0)
+        generator = Generator(self.process.device).manual_seed(self.config["seed"])
+        answers = torch.zeros(len(self.train), len(self.train.class_names))
+        answers = answers.to(self.process.device)
+        for teacher in teachers:
+            teacher.to(self.process.device).eval()
+            for _ in range(VIEWS):
+                batches = self.train.x.split(self.config["eval_batch_size"])
+                views = (self.task.augment(x, generator, 1.0) for x in batches)
+                logits = [self.task.classify(teacher, view) for view in views]
+                answers += torch.cat(logits).softmax(dim=-1)
+        return answers / (len(teachers) * VIEWS)
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Fits one batch; returns logits, labels and loss."""

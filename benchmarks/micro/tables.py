@@ -76,9 +76,7 @@ def step_table(record: dict[str, Any]) -> Table:
     return [["network", "ms", "faster than PyG's"], *rows]
 
 
-def knn_table(
-    record: dict[str, Any], engines: Sequence[str] = ENGINES, digits: int = 0
-) -> Table:
+def knn_table(record: dict[str, Any], engines: Sequence[str] = ENGINES, digits: int = 0) -> Table:
     """The engines in the Poincare ball."""
     table = [["clouds x points", "channels", *engines]]
     for row in record["knn"]:

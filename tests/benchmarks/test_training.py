@@ -84,20 +84,37 @@ def test_it_learns(make_net, task, splits, config):
 def test_the_mean_answer_of_teachers_takes_the_place_of_labels(make_net, task, splits, config):
     teachers = [make_net() for _ in range(2)]
     teachers[1].head.weight.data.neg_()
-    before = [[p.clone() for p in teacher.state_dict().values()] for teacher in teachers]
-    trainer = Trainer(make_net(), task, splits, config, teachers=teachers)
+    before = [deepcopy(teacher.state_dict()) for teacher in teachers]
     seen = []
-    trainer.task = replace(task, augment=lambda *args: seen.append(task.augment(*args)) or seen[-1])
-    logits, _, loss = trainer.backward(next(trainer.batches()))
-    shares = [deepcopy(t).eval().double()(seen[0].double()).softmax(-1) for t in teachers]
-    target = (shares[0] + shares[1]) / 2
-    expected = -(target * logits.detach().double().log_softmax(-1)).sum(-1).mean()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+    def augment(x, generator, progress):
+        seen.append(task.augment(x, generator, progress))
+        return seen[-1]
+
+    trainer = Trainer(make_net(), replace(task, augment=augment), splits, config, teachers=teachers)
+    size = len(splits.train)
+    views = torch.cat(seen).split(size)
+    assert len(views) == 8 and len({view.sum().item() for view in views}) == 8
+    expected = torch.zeros(size, 3, dtype=torch.float64)
+    for teacher, own in zip(teachers, (views[:4], views[4:]), strict=True):
+        for view in own:
+            expected += deepcopy(teacher).eval().double()(view.double()).softmax(-1) / 8
+    assert torch.allclose(trainer.answers.double(), expected, atol=1e-6)
+    index = next(trainer.batches())
+    logits, _, loss = trainer.backward(index)
+    own = -(expected[index] * logits.detach().double().log_softmax(-1)).sum(-1).mean()
+    assert loss.item() == pytest.approx(own.item(), rel=1e-5)
     train_to(trainer, 1)
-    for teacher, states in zip(teachers, before, strict=True):
-        assert all(p.grad is None for p in teacher.parameters())
-        for old, new in zip(states, teacher.state_dict().values(), strict=True):
-            assert torch.equal(old, new)
+    for teacher, state in zip(teachers, before, strict=True):
+        assert all(torch.equal(value, state[key]) for key, value in teacher.state_dict().items())
+
+
+def test_teachers_leave_chance_as_it_is(make_net, task, splits, config):
+    seen = []
+    for teachers in ((), [make_net()]):
+        trainer = Trainer(make_net(), task, splits, config, teachers=teachers)
+        seen.append(trainer.backward(next(trainer.batches()))[0])
+    assert torch.equal(*seen)
 
 
 def test_the_best_epoch_is_kept_as_it_was(make_net, task, splits, config):
