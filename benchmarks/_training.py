@@ -17,7 +17,6 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
-
 #: How many times teachers are asked about a sample, each time augmented anew.
 VIEWS = 4
 
