@@ -152,14 +152,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint.pt of another run, whose last weights to begin with",
     )
     group.add_argument(
-        "--teacher",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help="checkpoint.pt of a run with the same validation samples, whose last network's "
-        "answers to learn in place of labels; given several times: their mean",
-    )
-    group.add_argument(
         "--batch-size",
         type=integer(1),
         default=32,

@@ -33,21 +33,11 @@ class Samples:
         return Samples(self.x.to(device), self.y.to(device), self.class_names)
 
 
-def split_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides which samples a run holds out for validation."""
-    seed = config.get("split_seed")
-    return {
-        "data": config["data"],
-        "data_seed": config.get("data_seed"),
-        "val_fraction": config["val_fraction"],
-        "split_seed": config["seed"] if seed is None else seed,
-    }
-
-
 def hold_out(samples: Samples, config: Mapping[str, Any]) -> tuple[Samples, Samples]:
     """The samples to fit, and those to validate on."""
-    split = split_of(config)
-    kept, held = stratified_split(samples.y, split["val_fraction"], split["split_seed"])
+    seed = config.get("split_seed")
+    seed = config["seed"] if seed is None else seed
+    kept, held = stratified_split(samples.y, config["val_fraction"], seed)
     return samples[kept], samples[held]
 
 

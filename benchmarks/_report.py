@@ -86,8 +86,6 @@ def load_record(path: Path) -> dict[str, Any]:
         raise UsageError(f"RESULTS: {path} is not a results file (no {missing[0]!r})")
     if record["config"].get("start") is not None:  # each seed has another run before it
         record["config"]["start"] = "another run's weights"
-    if record["config"].get("teacher") is not None:
-        record["config"]["teacher"] = f"{len(record['config']['teacher'])} networks"
     return record
 
 

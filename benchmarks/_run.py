@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -85,7 +85,6 @@ def execute(
     data: Splits,
     process: Process,
     progress: str = "auto",
-    teachers: Sequence[nn.Module] = (),
 ) -> dict[str, Any]:
     """Trains what is left of a run, evaluates the test set once and writes the results.
 
@@ -96,14 +95,13 @@ def execute(
         data (Splits): From which samples.
         process (Process): This process.
         progress (str, optional): `auto`, `on` or `off`. (default: :obj:`"auto"`)
-        teachers (sequence of torch.nn.Module, optional): See :class:`Trainer`.
 
     Returns:
         The record (complete on the main process).
     """
     code = {"versions": versions(), "git": git_state()}  # as loaded, before files change
     torch.manual_seed(run.config["seed"])
-    trainer = Trainer(build(), task, data, run.config, process, teachers)
+    trainer = Trainer(build(), task, data, run.config, process)
     if process.is_main:
         announce(run, trainer, data)
     if run.state is not None:

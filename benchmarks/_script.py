@@ -21,7 +21,7 @@ from _cli import (
     one_line,
     run_command,
 )
-from _data import Samples, split_of
+from _data import Samples
 from _distributed import Process, choose_device, start_process
 from _report import add_report_command, command_report
 from _run import execute, open_run
@@ -144,10 +144,8 @@ def train(
     weights = None
     if args.start is not None:
         start = load_checkpoint(args.start, benchmark.name)
-        config["start"] = run_and_epoch(args.start, start)
+        config["start"] = f"{args.start.resolve().parent.name}, epoch {start['epoch']}"
         weights = start["model"]
-    teachers = [load_teacher(benchmark, path, config) for path in args.teacher or ()]
-    config["teacher"] = [name for _, name in teachers] or None
     parts = "-".join(config[key] for key in benchmark.named_by)
     label = f"{data_name.replace(':', '-')}-{parts}-seed{config['seed']}"
     run = open_run(args, benchmark.name, args.name or label, config)
@@ -177,7 +175,6 @@ def train(
         data,
         process,
         args.progress,
-        [teacher for teacher, _ in teachers],
     )
 
 
@@ -203,27 +200,6 @@ def load_model(benchmark: Benchmark, path: Path, which: str) -> tuple[nn.Module,
     model = benchmark.build(state["config"], len(state["class_names"]))
     model.load_state_dict(state["best"]["model"] if which == "best" else state["model"])
     return model, state
-
-
-def load_teacher(
-    benchmark: Benchmark, path: Path, config: Mapping[str, Any]
-) -> tuple[nn.Module, str]:
-    """A network to learn from, which must not know this run's validation samples, and its name."""
-    model, state = load_model(benchmark, path, "last")
-    name = run_and_epoch(path, state)
-    own = split_of(config)
-    for key, value in split_of(state["config"]).items():
-        if value != own[key]:
-            raise UsageError(
-                f"--teacher: it held out other samples, with {key} {value} where this run has "
-                f"{own[key]} (got {name})"
-            )
-    return model, name
-
-
-def run_and_epoch(path: Path, state: Mapping[str, Any]) -> str:
-    """How results call a checkpoint: never by a path."""
-    return f"{path.resolve().parent.name}, epoch {state['epoch']}"
 
 
 def command_eval(benchmark: Benchmark, args: argparse.Namespace) -> None:

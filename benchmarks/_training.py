@@ -1,7 +1,7 @@
 """The training loop of every benchmark: epochs, evaluation, state that resumes exactly."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,9 +16,6 @@ from _metrics import Score
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
-
-#: How many times teachers are asked about a sample, each time augmented anew.
-VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -122,8 +119,6 @@ class Trainer:
         config (dict): `epochs`, `batch_size`, `eval_batch_size`, `optimizer`, `lr`, `schedule`,
             `weight_decay`, `label_smoothing`, `clip_norm`, `cuda_graph` and `seed` are read.
         process (Process, optional): This process of the run. (default: the only one, on the CPU)
-        teachers (sequence of torch.nn.Module, optional): Networks whose mean answer to a sample is
-            learnt in place of its label. (default: none)
     """
 
     def __init__(
@@ -133,7 +128,6 @@ class Trainer:
         data: Splits,
         config: Mapping[str, Any],
         process: Process | None = None,
-        teachers: Sequence[nn.Module] = (),
     ) -> None:
         self.process = process or Process()
         self.task, self.config = task, config
@@ -160,7 +154,6 @@ class Trainer:
         own = config["seed"] + 1_000_003 * (self.process.rank + 1)
         self.shuffle = Generator().manual_seed(config["seed"])
         self.augment = Generator(device).manual_seed(own)
-        self.answers = self.ask(teachers) if teachers else None
         torch.manual_seed(own)
         self.replay: Callable[[Tensor], Any] | None = None
         self.replayable = 0  # steps until the next is recorded
@@ -185,30 +178,10 @@ class Trainer:
         batch = self.train[index]
         x = self.task.augment(batch.x, self.augment, self.progress)
         logits = self.task.classify(self.network, x)
-        if self.answers is None:
-            loss = smoothed_loss(logits, batch.y, self.config)
-        else:
-            loss = cross_entropy(logits, self.answers[index])
+        loss = smoothed_loss(logits, batch.y, self.config)
         self.model.zero_grad()
         loss.backward()
         return logits, batch.y, loss
-
-    @torch.no_grad()
-    def ask(self, teachers: Sequence[nn.Module]) -> Tensor:
-        """The teachers' mean probabilities `[M, num_classes]` for `VIEWS` views of each training
-        sample, as in "Label Refinery" (arXiv 1805.02641), but asked once, before the training.
-        """
-        generator = Generator(self.process.device).manual_seed(self.config["seed"])
-        answers = torch.zeros(len(self.train), len(self.train.class_names))
-        answers = answers.to(self.process.device)
-        for teacher in teachers:
-            teacher.to(self.process.device).eval()
-            for _ in range(VIEWS):
-                batches = self.train.x.split(self.config["eval_batch_size"])
-                views = (self.task.augment(x, generator, 1.0) for x in batches)
-                logits = [self.task.classify(teacher, view) for view in views]
-                answers += torch.cat(logits).softmax(dim=-1)
-        return answers / (len(teachers) * VIEWS)
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Fits one batch; returns logits, labels and loss."""

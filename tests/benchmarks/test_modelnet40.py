@@ -158,35 +158,6 @@ def test_a_run_may_begin_with_the_weights_of_another(tmp_path, capsys):
     assert "--start: another network (" in last_error(capsys)
 
 
-def test_a_run_may_learn_the_answers_of_others(tmp_path, capsys):
-    for name, space in (("first", "poincare"), ("second", "euclidean")):
-        flags = ["--name", name, "--manifold", space, "--emb-channels", "48", "--epochs", "1"]
-        assert train(tmp_path, *flags) == 0
-    teachers = [
-        part
-        for name in ("first", "second")
-        for part in ("--teacher", str(tmp_path / name / "checkpoint.pt"))
-    ]
-    own = ["--name", "taught", "--seed", "3"]
-    capsys.readouterr()
-    assert train(tmp_path, *own, *teachers) == 2  # its seed would hold out other samples
-    assert "--teacher: it held out other samples, with split_seed 0 where this run has 3" in (
-        last_error(capsys)
-    )
-    assert train(tmp_path, *own, *teachers, "--split-seed", "0", "--val-fraction", "0.5") == 2
-    assert "with val_fraction 0.1 where this run has 0.5 (got first, epoch 1)" in last_error(capsys)
-    assert train(tmp_path, *own, *teachers, "--split-seed", "0") == 0
-    record = result(tmp_path, "taught")
-    assert record["config"]["teacher"] == ["first, epoch 1", "second, epoch 1"]
-    assert record["parameters"] < result(tmp_path, "first")["parameters"]
-    assert train(tmp_path, "--name", "alone", "--seed", "3", "--split-seed", "0") == 0
-    alone = result(tmp_path, "alone")
-    assert alone["curves"]["train_loss"] != record["curves"]["train_loss"]
-    capsys.readouterr()
-    assert train(tmp_path, *own, *teachers[:2], "--split-seed", "0", "--resume") == 2
-    assert "--teacher differs from the checkpoint's" in last_error(capsys)
-
-
 def test_eval_reads_back_what_training_reported(tmp_path, capsys):
     assert train(tmp_path) == 0
     record = result(tmp_path)

@@ -114,15 +114,6 @@ def test_seeds_that_begin_with_weights_of_their_own_share_a_row(tmp_path):
     ]
 
 
-def test_teachers_are_counted(tmp_path):
-    records = [make_record(name) for name in ("poincare", "euclidean", "lorentz")]
-    records[0]["config"] |= {"teacher": ["a, epoch 3", "b, epoch 4"]}
-    for number, record in enumerate(records):
-        write_json(tmp_path / f"{number}.json", record)
-    head, *rows = table_cells(load_records([tmp_path]))
-    assert sorted(row[head.index("settings")] for row in rows) == ["-", "-", "teacher 2 networks"]
-
-
 def test_without_validation_split_there_is_no_best_column_value():
     record = make_record()
     del record["test"]["best"]

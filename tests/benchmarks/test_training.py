@@ -1,5 +1,4 @@
 import math
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -79,42 +78,6 @@ def test_it_learns(make_net, task, splits, config):
     trainer = train_to(Trainer(make_net(), task, splits, config | {"epochs": 15}), 15)
     assert trainer.curves["train_loss"][-1] < 0.8 * trainer.curves["train_loss"][0]
     assert trainer.curves["val_oa"][-1] > 0.7
-
-
-def test_the_mean_answer_of_teachers_takes_the_place_of_labels(make_net, task, splits, config):
-    teachers = [make_net() for _ in range(2)]
-    teachers[1].head.weight.data.neg_()
-    before = [deepcopy(teacher.state_dict()) for teacher in teachers]
-    seen = []
-
-    def augment(x, generator, progress):
-        seen.append(task.augment(x, generator, progress))
-        return seen[-1]
-
-    trainer = Trainer(make_net(), replace(task, augment=augment), splits, config, teachers=teachers)
-    size = len(splits.train)
-    views = torch.cat(seen).split(size)
-    assert len(views) == 8 and len({view.sum().item() for view in views}) == 8
-    expected = torch.zeros(size, 3, dtype=torch.float64)
-    for teacher, own in zip(teachers, (views[:4], views[4:]), strict=True):
-        for view in own:
-            expected += deepcopy(teacher).eval().double()(view.double()).softmax(-1) / 8
-    assert torch.allclose(trainer.answers.double(), expected, atol=1e-6)
-    index = next(trainer.batches())
-    logits, _, loss = trainer.backward(index)
-    own = -(expected[index] * logits.detach().double().log_softmax(-1)).sum(-1).mean()
-    assert loss.item() == pytest.approx(own.item(), rel=1e-5)
-    train_to(trainer, 1)
-    for teacher, state in zip(teachers, before, strict=True):
-        assert all(torch.equal(value, state[key]) for key, value in teacher.state_dict().items())
-
-
-def test_teachers_leave_chance_as_it_is(make_net, task, splits, config):
-    seen = []
-    for teachers in ((), [make_net()]):
-        trainer = Trainer(make_net(), task, splits, config, teachers=teachers)
-        seen.append(trainer.backward(next(trainer.batches()))[0])
-    assert torch.equal(*seen)
 
 
 def test_the_best_epoch_is_kept_as_it_was(make_net, task, splits, config):
