@@ -311,6 +311,17 @@ def test_compiled_layer_equals_eager():
 
 
 @each_space
+def test_the_default_device_does_not_matter(manifold):
+    """Images of a CPU in a program whose new tensors are elsewhere."""
+    x = random_image(manifold)
+    conv = HConv2d(3, 4, kernel_size=3, padding=1, manifold=manifold).double()
+    expected = conv(x)
+    with torch.device("meta"):
+        found = conv(x)
+    assert_near(found, expected)
+
+
+@each_space
 @pytest.mark.parametrize("pivot", [True, False], ids=["0.2", "0.1"])
 def test_wrong_images_are_named(manifold, pivot):
     conv = HConv2d(3, 5, 3, manifold=manifold, pivot=pivot)

@@ -627,3 +627,15 @@ def test_compiled_graphs_are_those_of_eager():
     assert not torch.equal(graphs(points, batch), before)
     points, batch = [x[:50] for x in points], batch[:50]
     assert torch.equal(compiled(points, batch), graphs(points, batch))
+
+
+@each_engine
+@each_manifold
+@pytest.mark.parametrize("channels", [3, 16])
+def test_the_default_device_does_not_matter(manifold, engine, channels):
+    """Points of a CPU in a program whose new tensors are elsewhere."""
+    x = manifold.exp0(torch.randn(60, channels))
+    expected = knn_graph(x, K, manifold=manifold, engine=engine)
+    with torch.device("meta"):
+        found = knn_graph(x, K, manifold=manifold, engine=engine)
+    assert torch.equal(found, expected)

@@ -21,6 +21,7 @@ from torch_geometric_hyperbolic.kernels import (
     relative_windows,
     to_ball,
 )
+from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
 from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair
@@ -194,7 +195,8 @@ class HConv2d(torch.nn.Module):
         """The same without the relative vectors in memory."""
         points, gap = to_ball(x, self.manifold)
         height, width = x.shape[1:3]
-        pixels = torch.arange(height * width, dtype=torch.int32).view(1, height, width, 1)
+        pixels = torch.arange(height * width, dtype=torch.int32, device=x.device)
+        pixels = pixels.view(1, height, width, 1)
         windows = self._windows(self._pad(pixels, -1))
         table = windows.flatten(3).flatten(0, 2)
         row, col = self._centre()
@@ -202,7 +204,7 @@ class HConv2d(torch.nn.Module):
         return relative_windows(
             points.flatten(1, 2),
             gap.flatten(1, 2),
-            torch.as_tensor(self.manifold.c, dtype=torch.float64),
+            curvature(self.manifold, x),
             _without(self._matrices(), pivot).flatten(1),
             self.bias,
             _without(table, pivot),
