@@ -22,8 +22,10 @@ OPTIONAL = ("points", "layer", "settings", "train - test OA")
 #: Settings that have a column, or do not change results beyond rounding.
 TOLD = (
     "data", "num_points", "layer", "manifold", "curvature", "learnable_curvature", "epochs", "seed",
-    "compile", "eval_batch_size", "nproc_per_node",
+    "compile", "cuda_graph", "eval_batch_size", "nproc_per_node",
 )  # fmt: skip
+#: What runs of one row may differ in.
+FREE = ("seed", "cuda_graph")
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 
@@ -90,11 +92,11 @@ def load_record(path: Path) -> dict[str, Any]:
 
 
 def group_by_seed(records: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Runs that differ in nothing but their seed, together; what is None, older runs may lack."""
+    """Runs that differ in `FREE` settings alone, together; what is None, older runs may lack."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         config = record["config"].items()
-        same = {key: value for key, value in config if key != "seed" and value is not None}
+        same = {key: value for key, value in config if key not in FREE and value is not None}
         key = json.dumps([record["benchmark"], record["data"]["name"], same], sort_keys=True)
         groups.setdefault(key, []).append(record)
     return list(groups.values())
