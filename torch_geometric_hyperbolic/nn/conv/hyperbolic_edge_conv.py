@@ -131,7 +131,7 @@ class HyperbolicEdgeConv(MessagePassing):
         check_manifold(manifold)
         check_frame(frame)
         super().__init__(aggr=resolve_aggr(aggr, manifold), **kwargs)
-        # What explanations run: for a subclass PyG keeps its parent's, compiled without their masks.
+        # What explanations run. For a subclass PyG would keep its parent's, compiled without masks.
         type(self)._orig_propagate = MessagePassing.propagate
         self.nn = nn
         self.manifold = manifold
