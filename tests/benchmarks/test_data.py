@@ -31,7 +31,7 @@ def test_an_empty_split(fraction):
 
 def test_runs_of_other_seeds_may_share_a_split():
     samples = Samples(torch.arange(54), labels(), ["a", "b", "c"])
-    config = {"data": "d", "val_fraction": 0.2, "seed": 0}
+    config = {"val_fraction": 0.2, "seed": 0}
     held = hold_out(samples, config)[1].x
     assert torch.equal(held, stratified_split(samples.y, 0.2, seed=0)[1])
     assert not torch.equal(held, hold_out(samples, config | {"seed": 1})[1].x)
