@@ -7,7 +7,7 @@ import torch
 
 from torch_geometric_hyperbolic import checks
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_offsets,
@@ -39,8 +39,9 @@ def test_good_arguments_pass():
     x = torch.zeros(4, 3)
     for manifold in (PoincareBall(), Lorentz(), Euclidean()):
         check_manifold(manifold)
-    check_count(1, "k")
-    check_count(10**9, "k")
+    check_counts(k=1)
+    check_counts(k=10**9)
+    check_counts(least=0, k=0)
     check_points(x, "x")
     check_points(x, "x", dim=2, width=3, like=torch.zeros(9, 3))
     check_points(x.half(), "x", dim=2)
@@ -67,7 +68,13 @@ def test_an_unknown_manifold_is_named(manifold):
     ],
 )
 def test_a_count_is_a_positive_integer(value, expected):
-    assert error_line(check_count, value, "k") == expected
+    assert error_line(check_counts, n=2, k=value) == expected
+
+
+def test_a_count_may_be_at_least_another_number():
+    assert error_line(check_counts, least=0, k=-1) == (
+        "ValueError: 'k' must be at least 0 (got -1)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,10 @@ def cloud(path: Path, count: int = NUM_POINTS, seed: int = 0) -> np.ndarray:
 CORNERS = np.array([[0, 0, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0], [10, 0, 0], [9, 1, 0]])
 TWO_TRIANGLES = {
     "one.off": "OFF\n6 2 0\n" + rows(CORNERS, "{} {} {}") + "3 0 1 2\n3 3 4 5\n",
+    "relative.obj": rows(CORNERS[:3], "v {} {} {}")
+    + "f -3 -2 -1 # the last three\n"
+    + rows(CORNERS[3:], "v {} {} {}")
+    + "vn 0 0 1\nf -3//-1 -2//-1 6//1\n",
     "objects.obj": "mtllib missing.mtl\n"
     + rows(CORNERS, "v {} {} {}")
     + "o a\nusemtl red\nf 1 2 3\no b\nusemtl blue\nf 4 5 6\n",

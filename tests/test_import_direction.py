@@ -22,7 +22,7 @@ LEVELS = [
     ["checks"],  # helper
     ["kernels"],
     ["nn.inits"],  # helper
-    ["nn.aggr", "nn.pool", "nn.dense", "nn.norm"],
+    ["nn.aggr", "nn.pool", "nn.dense"],
     ["nn.resolver"],  # helper: names of aggregations
     ["nn.conv"],
     ["nn.models"],
@@ -34,7 +34,6 @@ LEVELS = [
 #: Beside that order: what they may import, and nothing but ``benchmarks`` imports them.
 BESIDE = {
     "datasets": ["typing", "checks"],
-    "transforms": ["typing", "checks"],
     "testing": ["typing", "geometry", "manifolds", "checks"],
 }
 
@@ -100,7 +99,7 @@ def test_imports_point_down(file):
 def test_the_order_is_that_of_the_design():
     order = ["geometry", "manifolds", "kernels", "nn.aggr", "nn.conv", "nn.models", "benchmarks"]
     assert [level(name) for name in order] == sorted({level(name) for name in order})
-    assert level("nn.aggr") == level("nn.pool") == level("nn.dense") == level("nn.norm")
+    assert level("nn.aggr") == level("nn.pool") == level("nn.dense")
     assert forbidden("geometry.poincare", "manifolds.PoincareBall")
     assert forbidden("manifolds.base", "checks.check_manifold")
     assert forbidden("nn.pool.knn", "nn.conv.HConv")

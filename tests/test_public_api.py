@@ -155,7 +155,9 @@ SHARED_MIRRORS = {
     "datasets/_download.py": "datasets/test_modelnet_points.py",
     "datasets/_point_clouds.py": "datasets/test_modelnet_points.py",
     "datasets/_surfaces.py": "datasets/test_shape_primitives.py",
+    "geometry/_precision.py": "geometry/test_dtypes.py",
     "kernels/_autograd.py": "kernels/test_edge_values.py",
+    "kernels/_cloud_search.py": "kernels/test_knn.py",
     "kernels/_cpu/affine.py": "kernels/test_affine_activation.py",
     "kernels/_cpu/ball.py": "kernels/test_move.py",
     "kernels/_cpu/coefficients.py": "kernels/test_edge_coefficients.py",
@@ -177,6 +179,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/windows.py": "kernels/test_edge_vectors.py",
     "kernels/_triton/affine.py": "kernels/test_triton.py",
     "kernels/_triton/coefficients.py": "kernels/test_triton.py",
+    "kernels/_triton/edge_gradients.py": "kernels/test_triton.py",
     "kernels/_triton/edges.py": "kernels/test_triton.py",
     "kernels/_triton/farthest.py": "kernels/test_triton.py",
     "kernels/_triton/knn.py": "kernels/test_triton.py",
@@ -184,16 +187,22 @@ SHARED_MIRRORS = {
     "kernels/_triton/radial.py": "kernels/test_triton.py",
     "kernels/_triton/scalars.py": "kernels/test_triton.py",
     "nn/aggr/_weights.py": "nn/aggr/test_contract.py",
+    "nn/conv/_edge_terms.py": "nn/conv/test_fused_edges.py",
+    "nn/conv/_image_windows.py": "nn/conv/test_h_conv2d.py",
 }
 
 
 def mirror(file: str) -> str:
+    return SHARED_MIRRORS.get(file, own_mirror(file))
+
+
+def own_mirror(file: str) -> str:
     """``nn/conv/h_conv.py`` is tested by ``nn/conv/test_h_conv.py``, a private module under its
     name without the underscore.
     """
     folder, _, name = file.rpartition("/")
     own = f"test_{name.lstrip('_')}"
-    return SHARED_MIRRORS.get(file, f"{folder}/{own}" if folder else own)
+    return f"{folder}/{own}" if folder else own
 
 
 @pytest.mark.parametrize("file", [relative(f) for f in package_files() if f.name != "__init__.py"])
@@ -215,6 +224,7 @@ def test_private_subpackages_have_no_public_names():
 
 def test_shared_mirrors_are_still_needed():
     assert all((PACKAGE / file).is_file() for file in SHARED_MIRRORS)
+    assert not any((TESTS / own_mirror(file)).is_file() for file in SHARED_MIRRORS)
 
 
 #: Formulas of the geometry, under the names they have here and elsewhere.

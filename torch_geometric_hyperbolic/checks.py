@@ -36,12 +36,13 @@ def check_manifold(manifold: object) -> None:
         )
 
 
-def check_count(value: int, name: str) -> None:
-    """Raise unless ``value`` is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"'{name}' must be an int (got {value!r})")
-    if value < 1:
-        raise ValueError(f"'{name}' must be at least 1 (got {value})")
+def check_counts(least: int = 1, **counts: int) -> None:
+    """Raise unless all are integers of at least ``least``."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"'{name}' must be an int (got {value!r})")
+        if value < least:
+            raise ValueError(f"'{name}' must be at least {least} (got {value})")
 
 
 def check_positive(value: object, name: str) -> None:
@@ -109,7 +110,7 @@ def check_batch_size(batch_size: int | None, batch: Tensor | None, x: Tensor) ->
     """The number of clouds of one size where there is no ``batch``: ``batch_size``, or 1."""
     if batch_size is None:
         return 1
-    check_count(batch_size, "batch_size")
+    check_counts(batch_size=batch_size)
     if batch is not None:
         raise ValueError(f"'batch_size' takes the place of batch vectors (got both, {batch_size})")
     if x.size(0) % batch_size:

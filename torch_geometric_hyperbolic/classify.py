@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -47,10 +48,31 @@ def _read_xyz(file: BinaryIO) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(len(rows), 3)
 
 
+def _with_absolute_indices(file: BinaryIO) -> BinaryIO:
+    """An OBJ file without negative indices, which count back from the line they stand in (trimesh
+    counts from the end of the file), and without comments.
+    """
+    counts, lines = {"v": 0, "vt": 0, "vn": 0}, []
+    for line in file.read().decode("utf-8", "surrogateescape").splitlines():
+        kind, *words = line.partition("#")[0].split() or [""]
+        if kind in counts:
+            counts[kind] += 1
+        if kind == "f":
+            corners = [zip(word.split("/"), counts.values(), strict=False) for word in words]
+            words = [
+                "/".join(str(int(i) + 1 + n) if i.startswith("-") else i for i, n in corner)
+                for corner in corners
+            ]
+        lines.append(" ".join([kind, *words]))
+    return BytesIO("\n".join(lines).encode("utf-8", "surrogateescape"))
+
+
 def _read_mesh(file: BinaryIO, suffix: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices ``[P, 3]`` and triangles ``[F, 3]``; none, if the file holds points only."""
     import trimesh
 
+    if suffix == "obj":
+        file = _with_absolute_indices(file)
     scene = trimesh.load_scene(file, suffix, process=False)
     mesh = scene.to_mesh()
     vertices, faces = np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int64).reshape(-1, 3)
@@ -196,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in args.files:
         try:
             clouds.append((path, load_cloud(path, num_points, least, args.seed, args.up)))
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             message = " ".join(str(error).split())
             sys.stderr.write(f"{parser.prog}: error: {path}: {message}\n")
             status = 2

@@ -1,4 +1,4 @@
-"""Aliases, and flags for what is installed: the only ``try``/``except`` imports of the package.
+"""Aliases, and flags for what is installed and changes how layers run.
 
 ``TGH_HIDE=torch_cluster,torch_scatter`` in the environment hides packages, as if not installed.
 """

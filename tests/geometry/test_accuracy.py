@@ -27,6 +27,8 @@ from tests.geometry.samples import (
     space_part,
     with_time,
 )
+from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry.convert import lorentz_to_ball
 
 RADII = (0, 1, 3, 6, 8, 10, 12)
 VALUE = {torch.float32: 2e-6, torch.float64: 1e-10}
@@ -160,3 +162,50 @@ def test_the_gradient_of_rel_at_coincident_points_is_the_identity_of_the_frame(m
     assert not rel.any()
     expected = GEOMETRY[model].transp0back(x, u, c=c)
     torch.testing.assert_close(pulled, expected, rtol=1e-12, atol=1e-12)
+
+
+def far_apart(model: str, c: float, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Float64 points at a radius, others near and far from them, and vectors; all in 3 dimensions.
+
+    For the hyperboloid with their times.
+    """
+    reference, root = MODELS[model], mp.sqrt(c)
+    x, y = [], []
+    for distance in (0.1, 1, 4):
+        outward, anywhere = map(exact, directions(2, 3))
+        unit = reference.length_of_unit / root
+        x.append(reference.exp0(scale(radius * unit, outward), c))
+        y.append(reference.move(x[-1], scale(distance * unit, anywhere), c))
+    rows = [[[float(entry) for entry in p] for p in group] for group in (x, y)]
+    points = torch.tensor(rows, dtype=torch.float64)
+    v = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return *(with_time(model, p, c) for p in points), v
+
+
+@curvatures
+@pytest.mark.parametrize("radius", [8, 20, 30])
+def test_transport_in_the_ball_is_accurate_up_to_the_boundary(c, radius):
+    x, y, v = far_apart("poincare", c, radius)
+    moved = GEOMETRY["poincare"].transp(x, y, v, c=c)
+    turned = GEOMETRY["poincare"].gyration(y, -x, v, c=c)
+    for i in range(len(x)):
+        given = exact(y[i]), scale(-1, exact(x[i])), exact(v[i]), mp.mpf(c)
+        assert relative_error(turned[i], MODELS["poincare"].gyration(*given)) < 1e-8
+        given = exact(x[i]), exact(y[i]), exact(v[i]), mp.mpf(c)
+        assert relative_error(moved[i], MODELS["poincare"].transp(*given)) < 1e-8
+
+
+@curvatures
+@pytest.mark.parametrize("radius", [8, 14, 20])
+def test_transport_on_the_hyperboloid_loses_the_radius_once(c, radius):
+    """The ambient coordinates of a tangent vector are its length times the exponential of the
+    radius, and lose as many digits: not two or three times as many.
+    """
+    x, y, v = far_apart("lorentz", c, radius)
+    geometry = GEOMETRY["lorentz"]
+    u = geometry.transp0(x, v, c=c)
+    seen = geometry.transp0back(y, geometry.transp(x, y, u, c=c), c=c)
+    ball_x, ball_y = (lorentz_to_ball(p, c=c) for p in (x, y))
+    expected = poincare.gyration(ball_y[0], -ball_x[0], v, c=c)
+    bound = 100 * torch.finfo(torch.float64).eps * torch.tensor(radius).exp().item()
+    torch.testing.assert_close(seen, expected, rtol=0, atol=bound)

@@ -15,7 +15,7 @@ from tests.geometry.samples import (
     moderate_arguments,
     pick,
 )
-from torch_geometric_hyperbolic.geometry import _numerics, convert, lorentz, poincare
+from torch_geometric_hyperbolic.geometry import _precision, convert, lorentz, poincare
 
 every_function = pytest.mark.parametrize("model,function", EVERY_FUNCTION, ids=label)
 halves = pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=label)
@@ -152,9 +152,9 @@ def test_the_minkowski_product_follows_the_same_rules():
 
 def test_the_working_dtype_is_that_of_the_results():
     for dtype in DTYPES:
-        assert _numerics.working_dtype(torch.zeros(1, dtype=dtype)) == dtype
+        assert _precision.working_dtype(torch.zeros(1, dtype=dtype)) == dtype
     for half in (torch.float16, torch.bfloat16):
-        assert _numerics.working_dtype(torch.zeros(1, dtype=half)) == torch.float32
+        assert _precision.working_dtype(torch.zeros(1, dtype=half)) == torch.float32
 
 
 @pytest.mark.parametrize("model", ["poincare", "lorentz"])
@@ -165,3 +165,12 @@ def test_a_float32_curvature_costs_float64_points_no_accuracy(model):
         function = getattr(GEOMETRY[model], name)
         expected = function(x, y, c=c.item())
         torch.testing.assert_close(function(x, y, c=c), expected, rtol=1e-12, atol=0)
+
+
+def test_numbers_are_given_by_name():
+    x = torch.zeros(2, 3)
+    for surplus in (1.0, x):
+        with pytest.raises(TypeError, match="dist"):
+            poincare.dist(x, x, surplus)
+        with pytest.raises(TypeError, match="dist"):
+            poincare.dist(x, x, surplus, c=1.0)

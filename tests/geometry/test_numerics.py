@@ -6,6 +6,8 @@ import torch
 from tests.geometry.reference import exact, gradient, mp, relative_error
 from tests.geometry.samples import DTYPES, directions, label, space_part
 from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.kernels import to_ball
+from torch_geometric_hyperbolic.manifolds import PoincareBall
 
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=label)
 
@@ -149,3 +151,16 @@ def test_the_step_of_a_number_is_that_of_a_tensor(c):
 def test_a_negative_curvature_has_no_step():
     with pytest.raises(ValueError):
         num.split_step(-1.0)
+
+
+@pytest.mark.parametrize("c", [1.0, 0.7, 0.13, 1e-6, 3e5])
+@pytest.mark.parametrize("radius", [20.0, 30.0, 34.0])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_float64_gap_is_accurate_for_every_curvature(c, radius, compiled):
+    x = directions(20, 3) * (torch.tensor(radius / 2).double().tanh() / c**0.5)
+    gap = to_ball(x, PoincareBall(c))[1] if compiled else num.gap(x, c)
+    for i in range(len(x)):
+        expected = [1 - mp.mpf(c) * sum(entry**2 for entry in exact(x[i]))]
+        # what is left is the rounding, to 2^-53, of some sums and products of the trailing squares,
+        # 2^-20 of all, beside the gap
+        assert relative_error(gap[i], expected) < 16 * 2.0**-73 / float(expected[0]) + 1e-15

@@ -7,6 +7,7 @@ from torch.library import opcheck
 from tests.geometry.reference import dot, exact, gradient, mp
 from tests.kernels.graphs import (
     SIZES,
+    Size,
     assert_compiles,
     assert_rounded,
     assert_same_for_any_number_of_threads,
@@ -277,3 +278,14 @@ def test_it_compiles():
         return alpha.tanh() + beta
 
     assert_compiles(function, random_inputs(size))
+
+
+@pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
+def test_gradients_of_transposed_points_are_described_as_they_are():
+    points = torch.rand(3, 20).t() / 2
+    gap = 1 - points.double().square().sum(1, keepdim=True)
+    rowptr, col = random_graph(Size(20, 20, 60))
+    kept, grads = torch.rand(2, 60, dtype=torch.float64), torch.rand(2, 60)
+    c = torch.ones((), dtype=torch.float64)
+    given = (points, gap, points.clone(memory_format=torch.preserve_format), gap, c, 1.0)
+    opcheck(torch.ops.tgh.edge_coefficients_backward.default, (*given, rowptr, col, kept, *grads))

@@ -144,6 +144,9 @@ def test_the_operators_are_registered_as_torch_expects():
     opcheck(torch.ops.tgh.frechet_mean.default, (x, weight, INDEX, centre, C))
     rhs = random_points(3, seed=9).requires_grad_()
     opcheck(torch.ops.tgh.solve_hessian.default, (rhs, weight, unit, zeta, INDEX))
+    centre, rhs = (t.detach().t().contiguous().t().requires_grad_() for t in (centre, rhs))
+    opcheck(torch.ops.tgh.frechet_mean.default, (x, weight, INDEX, centre.detach(), C))
+    opcheck(torch.ops.tgh.solve_hessian.default, (rhs, weight, unit, zeta, INDEX))
 
 
 # The loops

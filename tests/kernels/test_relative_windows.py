@@ -221,3 +221,5 @@ def test_the_operators_are_registered_as_torch_expects():
     *plain, _, table, pivots, unit = (t.detach() if isinstance(t, Tensor) else t for t in own)
     grad = torch.randn(2, len(TABLE), 4, dtype=torch.float64)
     opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))
+    plain[3] = plain[3].t().contiguous().t()
+    opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))

@@ -52,6 +52,7 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     from torch_geometric_hyperbolic.kernels._triton import (
         affine,
         coefficients,
+        edge_gradients,
         edges,
         farthest,
         knn,
@@ -75,7 +76,7 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
 
     compiled: set[str] = set()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    for module in (affine, coefficients, edges, farthest, knn, launch, radial):
+    for module in (affine, coefficients, edge_gradients, edges, farthest, knn, launch, radial):
         monkeypatch.setattr(module, "launch", compile_only)
     given = terms(torch.device("cpu"), torch.float32, channels)
     absolute, relative_i, relative_j, alpha, beta, rowptr, col = given
@@ -83,9 +84,9 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     edges.values(*given)
     edges.activated_sums(*given, 0.2)
     _, edge, _, _ = edges.extremes(*given, moments[0])
-    ways = (edges.Selected(edge), edges.Activated(0.2), edges.Given(absolute[:1]))
-    for how in ways:
-        edges.gradients(*given, how, absolute, *moments)
+    selected, activated = edge_gradients.Selected(edge), edge_gradients.Activated(0.2)
+    for how in (selected, activated, edge_gradients.Given(absolute[:1])):
+        edge_gradients.gradients(*given, how, absolute, *moments)
     gap_i, gap_j = relative_i[:, :1], relative_j[:, :1]
     points = (absolute, gap_i, relative_j.float(), gap_j, gap_i[0, 0], 2.0, rowptr, col)
     coefficients.coefficients(*points, torch.float32)

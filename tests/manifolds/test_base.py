@@ -281,3 +281,60 @@ def test_distances_of_known_points(model, c):
     x, y = (manifold.exp0(torch.tensor([units * r, 0.0])) for r in (3.0, -2.0))
     assert math.isclose(manifold.dist(x, y).item(), 5.0, rel_tol=1e-6)
     assert manifold.rel(x, y).tolist() == pytest.approx([-5 * units, 0.0], rel=1e-6)
+
+
+@every_dtype
+@pytest.mark.parametrize("model", [PoincareBall, Lorentz])
+def test_the_length_of_a_vector_far_out_is_its_length_at_the_origin(model, dtype):
+    manifold, radius = model(), 8.0 if dtype == torch.float32 else 18.0
+    generator = torch.Generator().manual_seed(0)
+    way, v = torch.randn(2, 100, 3, generator=generator, dtype=torch.float64).to(dtype)
+    x = manifold.exp0(way / way.norm(dim=-1, keepdim=True) * (radius * manifold.rel_unit / 2))
+    length = v.norm(dim=-1) * 2 / manifold.rel_unit
+    # coordinates of tangent vectors of the hyperboloid lose as many digits as the radius takes
+    error = 20 * torch.finfo(dtype).eps * torch.tensor(radius).exp().item()
+    torch.testing.assert_close(manifold.norm(x, manifold.transp0(x, v)), length, rtol=error, atol=0)
+    assert (manifold.inner(x, manifold.transp0(x, v)) >= 0).all()
+
+
+@pytest.mark.parametrize("optimiser", [geoopt.optim.RiemannianAdam, geoopt.optim.RiemannianSGD])
+@pytest.mark.parametrize(
+    ("model", "dtype", "radius"),
+    [
+        (PoincareBall, torch.float32, 14.0),
+        (PoincareBall, torch.float64, 20.0),
+        (PoincareBall, torch.float64, 30.0),
+        (Lorentz, torch.float32, 10.0),
+        (Lorentz, torch.float64, 20.0),
+    ],
+)
+def test_geoopt_moves_points_far_out_and_none_becomes_nan(model, dtype, radius, optimiser):
+    manifold = model()
+    way = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    way = way / way.norm(dim=-1, keepdim=True) * (radius * manifold.rel_unit / 2)
+    parameter = geoopt.ManifoldParameter(manifold.exp0(way), manifold=manifold)
+    target = manifold.exp0(way.flip(0))
+    how = {"momentum": 0.9} if optimiser is geoopt.optim.RiemannianSGD else {}
+    optimizer = optimiser([parameter], lr=0.01, **how)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = manifold.dist(parameter, target).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert parameter.isfinite().all()
+    assert losses[-1] <= losses[0]
+
+
+def test_products_of_geoopt_have_an_origin():
+    product = geoopt.ProductManifold((PoincareBall(), 3), (Euclidean(), 2))
+    assert torch.equal(product.origin(2, 5), torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz(), Euclidean()], ids=str)
+def test_what_is_no_number_is_no_point(manifold):
+    x = manifold.random(4, 3)
+    x[1, 2] = torch.nan
+    assert not manifold.check_point(x)
+    assert not Lorentz().check_point(torch.zeros(2, 0))

@@ -40,10 +40,13 @@ def test_a_point_is_its_space_part_whatever_its_time():
 
 
 def test_the_inner_product_is_minkowskis():
-    u, w = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[4.0, 5.0, 6.0]])
-    x = Lorentz().origin(1, 2)
-    assert Lorentz().inner(x, u, w).item() == -4 + 10 + 18
-    assert Lorentz().inner(x, u).item() == -1 + 4 + 9
+    """Of tangent vectors, (x_s u_s / x_0, u_s), whose product is worked out by hand."""
+    x = torch.tensor([[3.0, 2.0, 2.0]], dtype=torch.float64)
+    u = torch.tensor([[2.0, 1.0, 2.0]], dtype=torch.float64)
+    w = torch.tensor([[4.0, 1.0, 5.0]], dtype=torch.float64)
+    assert Lorentz().check_vector_on_tangent(x, u) and Lorentz().check_vector_on_tangent(x, w)
+    assert Lorentz().inner(x, u, w).item() == pytest.approx(-8 + 1 + 10)
+    assert Lorentz().inner(x, u).item() == pytest.approx(-4 + 1 + 4)
 
 
 def test_the_chart_is_the_space_part_and_the_time_in_double():

@@ -167,3 +167,12 @@ def test_functions_may_return_anything_that_compares():
     assert_isometry_invariant(lambda x: pairwise(ball, x).argsort(), x, ball)
     with pytest.raises(AssertionError):
         assert_isometry_invariant(lambda x: x.argsort(dim=0), x, ball)
+
+
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+@pytest.mark.parametrize("c", [1e-6, 1e4, 1e6])
+def test_the_length_is_right_for_every_curvature(space, c):
+    manifold, length = space(c), 0.3 / c**0.5
+    origin = manifold.origin(3, dtype=torch.float64)
+    moved = random_isometry(manifold, 3, length=length)(origin)
+    assert manifold.dist0(moved).item() == pytest.approx(length, rel=1e-9)

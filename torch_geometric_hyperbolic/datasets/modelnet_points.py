@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
-from torch_geometric_hyperbolic.checks import check_count
+from torch_geometric_hyperbolic.checks import check_counts
 from torch_geometric_hyperbolic.datasets._download import download_and_unpack
 from torch_geometric_hyperbolic.datasets._point_clouds import PointClouds
 
@@ -83,7 +83,7 @@ class ModelNetPoints(PointClouds):
         pre_transform: Callable[[Data], Data] | None = None,
     ) -> None:
         if num_points is not None:
-            check_count(num_points, "num_points")
+            check_counts(num_points=num_points)
         path = Path(root).expanduser()
         if path.exists() and not path.is_dir():
             raise ValueError(f"'root' must be a directory (got {str(path)!r})")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from torch_geometric_hyperbolic.checks import check_count
+from torch_geometric_hyperbolic.checks import check_counts
 from torch_geometric_hyperbolic.datasets._point_clouds import PointClouds
 from torch_geometric_hyperbolic.datasets._surfaces import SURFACES, Array, Surface
 
@@ -69,7 +69,7 @@ class ShapePrimitives(PointClouds):
         seed: int = 0,
         transform: Callable[[Data], Any] | None = None,
     ) -> None:
-        check_count(num_per_class, "num_per_class")
+        check_counts(num_per_class=num_per_class)
         if num_points < 2:
             raise ValueError(f"'num_points' must be at least 2 (got {num_points})")
         if seed < 0:

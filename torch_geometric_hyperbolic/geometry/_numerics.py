@@ -5,19 +5,12 @@ The one ill-conditioned quantity of the Poincare ball is the *gap* to the bounda
 run in the dtype of the points: the result keeps that dtype's full accuracy at every radius.
 """
 
-import functools
-import inspect
 import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.typing import Curvature
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: Smallest gap a point of the ball may have. A point scaled to twice this gap and then rounded to
 #: its dtype keeps at least this gap: rounding n coordinates moves the gap by at most one float32
@@ -71,67 +64,9 @@ _LOG_SINHC_SERIES = (
     0.0,
 )
 
-#: Arguments of geometric functions that are numbers, or tensors of any dtype, and not points.
-_NUMBERS = ("c", "n", "frequency", "time")
-
 #: Coordinates are split at this fraction of the ball's radius, so that the squares of the leading
 #: parts (40 bits) add up exactly in float64 (53 bits).
 _SPLIT = 2.0**-20
-
-
-def full_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the tensor arguments of a geometric function and keep it in float32 or float64.
-
-    Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
-    and arguments of different dtypes or devices raise a :class:`TypeError` or :class:`ValueError`
-    that names the argument.
-    """
-    names = list(inspect.signature(function).parameters)
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = dict(zip(names, args, strict=False)) | kwargs
-        lifted: dict[str, Any] = {
-            name: _widen(value) if name in _NUMBERS else _lift(value, name)
-            for name, value in given.items()
-        }
-        first = lifted[names[0]]
-        for name, value in lifted.items():
-            if name in _NUMBERS:
-                continue
-            if value.dtype != first.dtype:
-                raise TypeError(
-                    f"'{names[0]}' and '{name}' must share a dtype "
-                    f"(got {first.dtype} and {value.dtype})"
-                )
-            if value.device != first.device:
-                raise ValueError(
-                    f"'{names[0]}' and '{name}' must share a device "
-                    f"(got {first.device} and {value.device})"
-                )
-        return function(**lifted)  # type: ignore[call-arg]
-
-    return wrapper
-
-
-def _widen(number: object) -> object:
-    return number.double() if isinstance(number, Tensor) else number
-
-
-def _lift(value: object, name: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"'{name}' must be a tensor (got {type(value).__name__})")
-    half = value.dtype in (torch.float16, torch.bfloat16)
-    if half and torch.is_autocast_enabled(value.device.type):
-        return value.float()
-    if value.dtype not in MIN_GAP:
-        raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {value.dtype})")
-    return value
-
-
-def working_dtype(x: Tensor) -> torch.dtype:
-    """The dtype in which :func:`full_precision` functions return what they make of ``x``."""
-    return x.dtype if x.dtype in MIN_GAP else torch.float32
 
 
 def dot(x: Tensor, y: Tensor) -> Tensor:
@@ -146,7 +81,7 @@ def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return total, (a - (total - part)) + (b - part)
 
 
-def _two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _two_product(a: Curvature, b: Tensor) -> tuple[Tensor, Tensor]:
     """A float64 product and its rounding error, exactly (Dekker; halves of 26 bits)."""
     product = a * b
     (a_head, a_tail), (b_head, b_tail) = _halves(a), _halves(b)
@@ -154,7 +89,7 @@ def _two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return product, error
 
 
-def _halves(a: Tensor) -> tuple[Tensor, Tensor]:
+def _halves(a: Curvature) -> tuple[Curvature, Curvature]:
     shifted = a * (2.0**27 + 1)
     head = shifted - (shifted - a)
     return head, a - head
@@ -278,15 +213,18 @@ def gap(x: Tensor, c: Curvature) -> Tensor:
     r""":math:`g_x = 1 - c\|x\|^2` in float64, ``[..., n] -> [..., 1]``; no lower bound.
 
     For float32 coordinates the squares are exact in float64. For float64 coordinates the sum is
-    split, :math:`x^2 = h^2 + (x - h)(x + h)` with :math:`h` the leading 20 bits, so that what is
-    subtracted from 1 carries no rounding error of its own.
+    split, :math:`x^2 = h^2 + (x - h)(x + h)` with :math:`h` the leading 20 bits, and the rounding
+    error of :math:`c \sum h^2` is made up for: what is subtracted from 1 carries none of its own.
     """
     if x.dtype != torch.float64:
         x = x.double()
         return 1 - c * dot(x, x)
     step = split_step(c)
     head = (x.detach() / step).round() * step
-    return (1 - c * dot(head, head)) - c * dot(x - head, x + head)
+    leading = dot(head, head)
+    with torch.no_grad():
+        _, error = _two_product(c, leading)
+    return ((1 - c * leading) - error) - c * dot(x - head, x + head)
 
 
 def project(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
-from torch_geometric_hyperbolic.geometry._numerics import full_precision
-from torch_geometric_hyperbolic.geometry.lorentz import _join, split
+from torch_geometric_hyperbolic.geometry._precision import full_precision
+from torch_geometric_hyperbolic.geometry.lorentz import _image, _join
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -27,9 +27,7 @@ def lorentz_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
 @full_precision
 def lorentz_to_ball(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
     """Stereographic image ``[..., n]`` and its gap ``[..., 1]``, both in float64."""
-    space, time = split(x, c)
-    w = 1 + c**0.5 * time
-    return space / w, 2 / w
+    return _image(x, c)
 
 
 @full_precision

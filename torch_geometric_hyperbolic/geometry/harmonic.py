@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
-from torch_geometric_hyperbolic.geometry._numerics import full_precision
+from torch_geometric_hyperbolic.geometry._precision import full_precision
 from torch_geometric_hyperbolic.typing import Curvature
 
 #: Nodes of the quadrature over [-1, 1]; the integrand is even, so half of them are evaluated.

@@ -26,8 +26,14 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
-from torch_geometric_hyperbolic.geometry._numerics import dot, full_precision
-from torch_geometric_hyperbolic.geometry.poincare import _busemann, _exp0_with_gap, _mobius_add
+from torch_geometric_hyperbolic.geometry._numerics import dot
+from torch_geometric_hyperbolic.geometry._precision import full_precision
+from torch_geometric_hyperbolic.geometry.poincare import (
+    _busemann,
+    _exp0_with_gap,
+    _mobius_add,
+    _turn,
+)
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -35,6 +41,15 @@ def split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     """Space part ``[..., n]`` and recomputed time ``[..., 1]`` of points, in float64."""
     space = num.clip_length(x[..., 1:].double(), c, num.MAX_SPACE)
     return space, (1 / c + dot(space, space)).sqrt()
+
+
+def _image(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
+    r"""Stereographic images :math:`X_s / w`, :math:`w = 1 + \sqrt c X_0`, and their gaps
+    :math:`2 / w`, in which nothing cancels; in float64.
+    """
+    space, time = split(x, c)
+    w = 1 + c**0.5 * time
+    return space / w, 2 / w
 
 
 def _join(space: Tensor, c: Curvature, dtype: torch.dtype) -> Tensor:
@@ -71,17 +86,17 @@ def projx(x: Tensor, *, c: Curvature) -> Tensor:
 
 
 def _pair(
-    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Curvature, dtype: torch.dtype = torch.float32
+    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Curvature, once: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r""":math:`e`, :math:`q`, :math:`w_x` and :math:`\sqrt c d_0 / w_x` of pairs, in float64.
 
-    For points given in float64 the three terms of :math:`e` are rounded once: gradients by
+    The three terms of :math:`e` are rounded ``once`` for points given in float64: gradients by
     coordinates cancel the radius twice.
     """
     d = y - x
     w_x, w_y = 1 + c**0.5 * x0, 1 + c**0.5 * y0
     rise = c**0.5 * dot(d, x + y) / (x0 + y0) / w_x
-    e = d - rise * x if dtype == torch.float32 else num.difference(y, x, rise)
+    e = num.difference(y, x, rise) if once else d - rise * x
     return e, c * w_x / (4 * w_y) * dot(e, e), w_x, rise
 
 
@@ -97,7 +112,7 @@ def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Distances ``[...]``.
     """
-    _, q, _, _ = _pair(*split(x, c), *split(y, c), c, x.dtype)
+    _, q, _, _ = _pair(*split(x, c), *split(y, c), c, once=x.dtype == torch.float64)
     return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
 
 
@@ -136,7 +151,7 @@ def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
         Tangent vectors at the origin, ``[..., n]``, of length ``dist(x, y)``.
     """
     space, time = split(x, c)
-    e, q, w_x, _ = _pair(space, time, *split(y, c), c, x.dtype)
+    e, q, w_x, _ = _pair(space, time, *split(y, c), c, once=x.dtype == torch.float64)
     return (num.rel_factor(q) * (e - 2 * q / w_x * space)).to(x.dtype)
 
 
@@ -188,9 +203,7 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Points of the hyperboloid, ``[..., n + 1]``.
     """
-    space, time = split(x, c)
-    w = 1 + c**0.5 * time
-    point, gap = _mobius_add(space / w, 2 / w, *_exp0_with_gap(v.double() / 2, c), c)
+    point, gap = _mobius_add(*_image(x, c), *_exp0_with_gap(v.double() / 2, c), c)
     return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
 
 
@@ -212,26 +225,28 @@ def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Numbers ``[...]``, 0 at the origin.
     """
-    space, time = split(x, c)
-    w = 1 + c**0.5 * time
-    return _busemann(space / w, 2 / w, direction, c).to(x.dtype)
+    return _busemann(*_image(x, c), direction, c).to(x.dtype)
+
+
+def _from_origin(space: Tensor, time: Tensor, v: Tensor, c: Curvature) -> Tensor:
+    along = dot(space, v)
+    return torch.cat([c**0.5 * along, v + c * along / (1 + c**0.5 * time) * space], dim=-1)
+
+
+def _to_origin(space: Tensor, time: Tensor, u: Tensor, c: Curvature) -> Tensor:
+    return u[..., 1:] - c**0.5 * u[..., :1] / (1 + c**0.5 * time) * space
 
 
 @full_precision
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``."""
-    space, time = split(x, c)
-    along = dot(space, v.double())
-    moved = v.double() + c * along / (1 + c**0.5 * time) * space
-    return torch.cat([c**0.5 * along, moved], dim=-1).to(v.dtype)
+    return _from_origin(*split(x, c), v.double(), c).to(v.dtype)
 
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
     r"""Parallel transport of ``u`` (at ``x``, ``[..., n + 1]``) to the origin, ``[..., n]``."""
-    space, time = split(x, c)
-    wide = u.double()
-    return (wide[..., 1:] - c**0.5 * wide[..., :1] / (1 + c**0.5 * time) * space).to(u.dtype)
+    return _to_origin(*split(x, c), u.double(), c).to(u.dtype)
 
 
 @full_precision
@@ -248,15 +263,14 @@ def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from ``x`` to ``y``:
-    :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)`.
+    r"""Parallel transport from ``x`` to ``y``: to the origin, turned as in the ball, and out again.
 
-    The denominator is :math:`2 + 2q`.
+    That is :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)` without
+    its differences of large squares.
     """
-    _, q, _, _ = _pair(*split(x, c), *split(y, c), c)
-    x_wide, y_wide = (_join(split(p, c)[0], c, torch.float64) for p in (x, y))
-    wide = v.double()
-    return (wide + c * _minkowski(y_wide, wide) / (2 + 2 * q) * (x_wide + y_wide)).to(v.dtype)
+    at_origin = _to_origin(*split(x, c), v.double(), c)
+    turned = _turn(*_image(x, c), *_image(y, c), at_origin, c)
+    return _from_origin(*split(y, c), turned, c).to(v.dtype)
 
 
 def _minkowski(u: Tensor, v: Tensor) -> Tensor:

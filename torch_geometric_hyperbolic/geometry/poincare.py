@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
-from torch_geometric_hyperbolic.geometry._numerics import dot, full_precision
+from torch_geometric_hyperbolic.geometry._numerics import dot
+from torch_geometric_hyperbolic.geometry._precision import full_precision
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -289,19 +290,34 @@ def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
     return transp0(x, rel(x, y, c=c), c=c)
 
 
+def _turn(x: Tensor, gap_x: Tensor, y: Tensor, gap_y: Tensor, v: Tensor, c: Curvature) -> Tensor:
+    r"""The rotation :math:`\operatorname{gyr}[y, -x] v`, from float64 points with known gaps.
+
+    With :math:`d = y - x` and :math:`D = g_x g_y + c\|d\|^2` it is
+    :math:`v + 2\,(A d + B x) / D`, where
+
+    .. math::
+        A = c^2 \big(2 \langle x, d\rangle \langle x, v\rangle - \|x\|^2 \langle d, v\rangle\big)
+            - c\,g_x \langle x, v\rangle, \qquad
+        B = c\,g_x \langle d, v\rangle - c^2 \|d\|^2 \langle x, v\rangle :
+
+    Ungar's formula (2005) with the terms that cancel near the boundary cancelled.
+    """
+    d = y - x
+    xv, dv, xd = c * dot(x, v), c * dot(d, v), c * dot(x, d)
+    squared = c * dot(d, d)
+    along_d = 2 * xd * xv - (1 - gap_x) * dv - gap_x * xv
+    along_x = gap_x * dv - squared * xv
+    return v + 2 * (along_d * d + along_x * x) / (gap_x * gap_y + squared)
+
+
 @full_precision
 def gyration(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""The rotation :math:`\operatorname{gyr}[x, y] v` of vectors ``v`` (Ungar 2005; Ganea et al.,
     appendix), by which Moebius addition fails to be associative.
     """
     (x, gap_x), (y, gap_y) = num.project(x, c), num.project(y, c)
-    x, y, w = x.double(), y.double(), v.double()
-    xv, yv, xy = dot(x, w), dot(y, w), dot(x, y)
-    both = x + y
-    denominator = gap_x * gap_y + c * dot(both, both)
-    along_x = c * yv * (1 + 2 * c * xy) - c * xv * (1 - gap_y)
-    along_y = -c * xv - c * yv * (1 - gap_x)
-    return (w + 2 * (along_x * x + along_y * y) / denominator).to(v.dtype)
+    return _turn(-y.double(), gap_y, x.double(), gap_x, v.double(), c).to(v.dtype)
 
 
 @full_precision

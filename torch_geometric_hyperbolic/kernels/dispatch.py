@@ -35,9 +35,10 @@ def fused_engine(x: Tensor) -> str | None:
 
     Returns:
         :obj:`None` where layers are to run in plain PyTorch: switched off by :func:`set_fused`, no
-        numba (which warns once) or Triton, or a device that has neither.
+        numba (which warns once) or Triton, a device that has neither, or in ``torch.jit.trace``,
+        which would keep the sizes of the graph it sees.
     """
-    if not _fused:
+    if not _fused or torch.jit.is_tracing():
         return None
     if x.device.type == "cpu" and not WITH_NUMBA and not torch.compiler.is_compiling():
         _warn_without_numba()

@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     sum_in_order,
 )
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
+from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
@@ -34,7 +35,7 @@ def edge_coefficients_reference(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """:func:`edge_coefficients` in plain PyTorch, ``[E, F]`` in memory."""
-    i = torch.arange(len(points_i), device=col.device).repeat_interleave(rowptr.diff())
+    i = targets_of_edges(rowptr, len(col))
     j = col.long()
     d = points_j[j].double() - points_i[i].double()
     squared = torch.where(c > 0, num.dot(d, d).squeeze(-1), 0.0)
@@ -113,7 +114,7 @@ def _edge_coefficients_backward(
 
 @_edge_coefficients_backward.register_fake
 def _(points_i, gap_i, points_j, gap_j, c, *others):  # type: ignore[no-untyped-def]
-    return tuple(torch.empty_like(t) for t in (points_i, gap_i, points_j, gap_j, c))
+    return tuple(t.new_empty(t.shape) for t in (points_i, gap_i, points_j, gap_j, c))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

@@ -18,6 +18,7 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges, extremes
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import edge_gradients
     from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
 
 
@@ -162,5 +163,5 @@ if WITH_TRITON:
     @_edge_max_backward.register_kernel("cuda")
     def _edge_max_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
         *terms, _, edge, grad_z, grad_total, grad_squares = given
-        by = (triton_edges.Selected(edge), grad_z, grad_total, 2 * grad_squares)
-        return triton_edges.gradients(*terms, *by)  # type: ignore[call-arg]
+        by = (edge_gradients.Selected(edge), grad_z, grad_total, 2 * grad_squares)
+        return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

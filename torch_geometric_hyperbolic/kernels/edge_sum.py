@@ -17,6 +17,7 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import edge_gradients
     from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
 
 
@@ -133,5 +134,5 @@ if WITH_TRITON:
     def _edge_sum_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
         *terms, slope, grad = given
         none = grad.new_zeros(grad.size(1), dtype=torch.float64)
-        by = (triton_edges.Activated(slope), grad, none, none)
-        return triton_edges.gradients(*terms, *by)  # type: ignore[call-arg]
+        by = (edge_gradients.Activated(slope), grad, none, none)
+        return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

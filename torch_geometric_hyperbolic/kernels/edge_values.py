@@ -10,12 +10,14 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     refuse_second_derivatives,
 )
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
+from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 if WITH_TRITON:
+    from torch_geometric_hyperbolic.kernels._triton import edge_gradients
     from torch_geometric_hyperbolic.kernels._triton import edges as triton_edges
 
 
@@ -29,7 +31,7 @@ def edge_values_reference(
     col: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The target of each edge, ``[E]``, and :func:`edge_values` in plain PyTorch and float64."""
-    i = torch.arange(len(absolute), device=col.device).repeat_interleave(rowptr.diff())
+    i = targets_of_edges(rowptr, len(col))
     difference = relative_j[col.long()] - relative_i[i]
     z = absolute[i] + alpha[:, None] * difference - beta[:, None] * relative_i[i]
     return i, z
@@ -128,5 +130,5 @@ if WITH_TRITON:
     def _edge_values_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
         *terms, grad = given
         none = grad.new_zeros(grad.size(1), dtype=torch.float64)
-        by = (triton_edges.Given(grad), grad, none, none)
-        return triton_edges.gradients(*terms, *by)  # type: ignore[call-arg]
+        by = (edge_gradients.Given(grad), grad, none, none)
+        return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
+
 
 class EdgeVectors(NamedTuple):
     r""":math:`v_e = \alpha_e (R_j - R_i) - \beta_e R_i` of edges :math:`e = (j \to i)` grouped by
@@ -42,7 +44,7 @@ class EdgeVectors(NamedTuple):
 
     def values(self, rowptr: Tensor) -> Tensor:
         """All of them, ``[E, n]``, in plain PyTorch and float64."""
-        i = torch.arange(rowptr.size(0) - 1, device=rowptr.device).repeat_interleave(rowptr.diff())
+        i = targets_of_edges(rowptr, len(self.col))
         of_i = self.relative_i.double()[i]
         difference = self.relative_j.double()[self.col.long()] - of_i
         return self.alpha[:, None] * difference - self.beta[:, None] * of_i

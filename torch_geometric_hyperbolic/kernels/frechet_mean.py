@@ -93,7 +93,7 @@ def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c
 
 @frechet_mean.register_fake
 def _(points, weight, index, start, c):  # type: ignore[no-untyped-def]
-    return torch.empty_like(start)
+    return start.new_empty(start.shape)
 
 
 def _lengths(v: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index
 
 @solve_hessian.register_fake
 def _(rhs, weight, unit, zeta, index):  # type: ignore[no-untyped-def]
-    return torch.empty_like(rhs)
+    return rhs.new_empty(rhs.shape)
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

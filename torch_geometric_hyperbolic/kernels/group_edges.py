@@ -40,6 +40,12 @@ def group_edges(
     return torch.cat([start, counts.cumsum(0)]), source[order].int()
 
 
+def targets_of_edges(rowptr: Tensor, num_edges: int) -> Tensor:
+    """The target of each edge, ``[E]``, of edges grouped by target; waits for no device."""
+    targets = torch.arange(rowptr.size(0) - 1, device=rowptr.device)
+    return targets.repeat_interleave(rowptr.diff(), output_size=num_edges)
+
+
 @group_edges.register_fake
 def _(source, target, num_sources, num_targets):  # type: ignore[no-untyped-def]
     rowptr = target.new_empty(num_targets + 1, dtype=torch.long)

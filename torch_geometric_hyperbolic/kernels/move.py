@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.radial import constants, curvature, fuses
-from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -34,10 +34,10 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
         >>> move(torch.tensor([[0.5, 0.5]]), torch.zeros(1, 2), PoincareBall())
         tensor([[0.5000, 0.5000]])
     """
-    alike = x.shape[:-1] == v.shape[:-1] and x.dtype == v.dtype
+    alike = x.shape == (*v.shape[:-1], manifold.ambient_dim(v.size(-1))) and x.dtype == v.dtype
     if not (alike and fuses(x, manifold) and fused_engine(x) == "numba"):
         return manifold.move(x, v)
-    return _move(x, v, curvature(manifold, x), x.size(-1) > v.size(-1))
+    return _move(x, v, curvature(manifold, x), isinstance(manifold, Lorentz))
 
 
 @torch.library.custom_op("tgh::move", mutates_args=(), device_types="cpu")

@@ -35,7 +35,7 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
     if not fuses(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
     rows = x.flatten(0, -2)
-    point, gap, log = _chart(rows, curvature(manifold, x), manifold.ambient_dim(1) == 2)
+    point, gap, log = _chart(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
     shape = x.shape[:-1]
     return (
         point.unflatten(0, shape),
@@ -62,7 +62,7 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
     if not fuses(v, manifold):
         return manifold.exp0(v)
     rows = v.flatten(0, -2)
-    x = _exp0(rows, curvature(manifold, v), manifold.ambient_dim(1) == 2)
+    x = _exp0(rows, curvature(manifold, v), isinstance(manifold, Lorentz))
     return x.unflatten(0, v.shape[:-1])
 
 

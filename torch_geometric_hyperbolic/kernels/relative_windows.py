@@ -109,7 +109,7 @@ def relative_windows_backward(
         parallel(loops.gradients, parts, *given, d_points, d_gap, d_c, by_part)
         d_weight = torch.from_numpy(by_part.numpy().sum(0)).movedim(0, 1).flatten(1)
         return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
-    d_weight = torch.zeros_like(weight)
+    d_weight = weight.new_zeros(weight.shape)
     for block, patches in _blocks(weight, images, windows):
         few, of_few = (points[block], inverse[block]), (d_points[block], d_gap[block], d_c[block])
         pull = grad[block].flatten(0, 1)
@@ -126,7 +126,7 @@ def _(grad, points, gap, c, weight, table, pivots, unit):  # type: ignore[no-unt
         points.new_empty(points.shape),
         gap.new_empty(gap.shape),
         torch.empty_like(c),
-        torch.empty_like(weight),
+        weight.new_empty(weight.shape),
     )
 
 

@@ -7,6 +7,7 @@ from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, as_edge_vectors
+from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -44,7 +45,7 @@ def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Ten
     if fused_engine(vectors.alpha) == "numba":
         return _window_lengths(*vectors, rowptr)
     wide, count = vectors.values(rowptr), rowptr.diff()
-    i = torch.arange(len(count), device=wide.device).repeat_interleave(count)
+    i = targets_of_edges(rowptr, len(wide))
     total = wide.new_zeros(len(count), wide.size(1)).index_add_(0, i, wide)
     outer = wide.new_zeros(len(count), wide.size(1), wide.size(1))
     outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])

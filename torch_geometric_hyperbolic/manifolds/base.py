@@ -123,8 +123,11 @@ class Manifold(GeooptManifold):
         *size: int,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        seed: int | None = None,
     ) -> Tensor:
-        """The origin; the last entry of ``size`` is the number of channels."""
+        """The origin; the last entry of ``size`` is the number of channels, ``seed`` geoopt's for
+        manifolds without one.
+        """
         return self.exp0(torch.zeros(*size, dtype=dtype, device=device))
 
     @torch.no_grad()

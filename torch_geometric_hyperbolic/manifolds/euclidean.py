@@ -97,7 +97,9 @@ class Euclidean(Manifold):
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
-        return True, None
+        if bool(x.isfinite().all()):
+            return True, None
+        return False, "'x' must be finite"
 
     def _check_vector_on_tangent(
         self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5

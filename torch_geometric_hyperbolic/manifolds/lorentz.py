@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import convert, lorentz
+from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.manifolds.hyperbolic import Hyperbolic
 
 
@@ -48,8 +49,11 @@ class Lorentz(Hyperbolic):
     def inner(
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
     ) -> Tensor:
-        """Riemannian inner product of tangent vectors at ``x``: their Minkowski product."""
-        product = lorentz.inner(u, u if v is None else v)
+        """Riemannian inner product of tangent vectors at ``x``: their Minkowski product, taken at
+        the origin, where nothing cancels and squares are positive.
+        """
+        left = self.transp0back(x, u)
+        product = dot(left, left if v is None else self.transp0back(x, v))
         return product if keepdim else product.squeeze(-1)
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
@@ -59,6 +63,8 @@ class Lorentz(Hyperbolic):
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
+        if x.size(-1) == 0:
+            return False, "'x' must have a time"
         time, expected = x[..., 0].double(), self.projx(x)[..., 0].double()
         if bool(((time - expected).abs() <= atol + rtol * expected).all()):
             return True, None

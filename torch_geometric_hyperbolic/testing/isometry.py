@@ -45,8 +45,8 @@ def random_isometry(
     if torch.rand((), generator=generator) < 0.5:
         rotation = torch.cat([-rotation[:, :1], rotation[:, 1:]], dim=1)
     direction = noise[:, channels] / noise[:, channels].norm()
-    unit = manifold.dist0(manifold.exp0(direction))
-    centre = manifold.exp0(direction * (length / unit))
+    short = direction / (1 + float(manifold.c) ** 0.5)
+    centre = manifold.exp0(short * (length / manifold.dist0(manifold.exp0(short))))
     return lambda x: manifold.move(centre, manifold.log0(x) @ rotation.T)
 
 

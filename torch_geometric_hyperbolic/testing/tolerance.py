@@ -10,7 +10,7 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, factor: float = 1
     """Raise an :class:`AssertionError` unless two tensors agree to about a hundred roundings.
 
     That is 1e-5 in float32 and 1e-13 in float64, relative to the largest entry, as rounding errors
-    of sums are.
+    of sums are, or to 1 where that is larger.
 
     Args:
         actual (torch.Tensor): what was computed.

@@ -408,3 +408,15 @@ def test_max_on_euclidean_space_is_pygs():
     x = random_points()
     out = TangentAggregation("max", manifold=Euclidean())(x, INDEX, dim_size=SIZE)
     assert_close(out, MaxAggregation()(x, INDEX, dim_size=SIZE))
+
+
+@each_mean
+@each_manifold
+def test_gradients_do_not_depend_on_the_dtype_of_the_groups(mean, manifold: Manifold):
+    x = to_model(random_points(), manifold).requires_grad_()
+    weight = torch.randn(SIZE, x.size(1), dtype=x.dtype)
+    expected, found = (
+        torch.autograd.grad((mean(manifold=manifold)(x, index, dim_size=SIZE) * weight).sum(), x)[0]
+        for index in (INDEX, INDEX.int())
+    )
+    torch.testing.assert_close(found, expected)

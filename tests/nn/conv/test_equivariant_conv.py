@@ -180,7 +180,7 @@ def test_it_compiles_in_one_graph():
 @pytest.mark.parametrize(
     "change,message",
     [
-        ({"in_channels": -1}, "'in_channels' must be at least 1 \\(got -1\\)"),
+        ({"in_channels": -1}, "'in_channels' must be at least 0 \\(got -1\\)"),
         ({"in_points": 0}, "'in_points' must be at least 1 \\(got 0\\)"),
         ({"out_points": 0}, "'out_points' must be at least 1 \\(got 0\\)"),
     ],
@@ -203,3 +203,17 @@ def test_wrong_inputs_are_named():
         conv(h[:3], x, edge_index)
     with pytest.raises(TypeError, match="'x' must have the layer's dtype"):
         conv(h, x.float(), edge_index)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_that_vanish_leave_it_equivariant(seed):
+    """Far apart in float32 every weight underflows: points must not fall back to the origin."""
+    torch.manual_seed(seed)
+    conv = EquivariantConv(0, 8, 1, 4, manifold=Euclidean())
+    x, edge_index = (3000 * torch.randn(8, 1, 3)).requires_grad_(), torch.randint(8, (2, 20))
+    shift = torch.tensor([3e3, 0.0, 0.0])
+    moved = conv(None, x + shift, edge_index)[1]
+    torch.testing.assert_close(moved - shift, conv(None, x, edge_index)[1], rtol=0, atol=1.0)
+    conv(None, x, edge_index)[1].sum().backward()
+    grads = [x.grad, *(p.grad for p in conv.parameters() if p.grad is not None)]
+    assert all(grad.isfinite().all() for grad in grads)

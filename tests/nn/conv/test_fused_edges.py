@@ -34,7 +34,7 @@ from torch_geometric_hyperbolic.nn import (
     HyperbolicEdgeConv,
     TangentAggregation,
 )
-from torch_geometric_hyperbolic.nn.conv import _fused_edges, hyperbolic_edge_conv
+from torch_geometric_hyperbolic.nn.conv import _edge_terms, _fused_edges, hyperbolic_edge_conv
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="needs an engine")
@@ -358,7 +358,7 @@ def path(monkeypatch):
 
         monkeypatch.setattr(module, name, wrapper)
 
-    watch(_fused_edges, "edge_max", "fused")
+    watch(_edge_terms, "edge_max", "fused")
     watch(_fused_edges, "edge_sum", "fused")
     watch(hyperbolic_edge_conv, "edge_values", "values")
 

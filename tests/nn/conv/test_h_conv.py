@@ -345,3 +345,27 @@ def test_edges_out_of_range_are_named_when_validation_is_on(validation, bad):
     edge_index = torch.tensor([[0, bad, 2], [3, 3, 3]])
     with pytest.raises(ValueError, match=r"'edge_index' must hold source indices in \[0, 8\)"):
         conv(torch.zeros(8, 3), edge_index, torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("bad", [-1, 4])
+def test_offsets_out_of_range_are_named_on_the_cpu(bad):
+    ball = PoincareBall()
+    conv = HConv(3, 2, num_offsets=4, manifold=ball)
+    edge_index = torch.tensor([[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match=r"'offset' must lie in \[0, 4\)"):
+        conv(ball.random(2, 3), edge_index, torch.tensor([0, bad]))
+    with pytest.raises(TypeError, match=r"'offset' must be a tensor of integers \(got NoneType\)"):
+        conv(ball.random(2, 3), edge_index, None)
+
+
+@pytest.mark.parametrize("pivot", [True, False])
+def test_pairs_of_nodes_take_either_flow(pivot):
+    ball = PoincareBall()
+    x, offset = (ball.random(9, 3), ball.random(6, 3)), torch.randint(4, (20,))
+    edge_index = torch.stack([torch.randint(9, (20,)), torch.randint(6, (20,))])
+    how = {"num_offsets": 4, "manifold": ball, "pivot": pivot}
+    forward, backward = HConv(3, 2, **how), HConv(3, 2, **how, flow="target_to_source")
+    backward.load_state_dict(forward.state_dict())
+    expected = forward(x, edge_index, offset)
+    assert expected.shape == (6, 2)
+    torch.testing.assert_close(backward(x, edge_index.flip(0), offset), expected)

@@ -126,7 +126,7 @@ def test_the_power_is_that_of_plane_waves_from_all_directions(n):
     ball = PoincareBall()
     x, edge_index = random_case(ball, n, radius=1.5)
     conv = make_conv(ball, n)
-    power = conv.propagate(edge_index, x=(x, x), size=(8, 8))
+    power = conv.propagate(edge_index, x=(x, x), size=(8, 8), num_targets=8)
     omega, share = directions(n)
     for m, frequency in enumerate(conv.frequency.tolist()):
         waves = plane_waves(x, omega, frequency)
@@ -142,7 +142,7 @@ def test_in_the_flat_plane_waves_are_bessel_functions():
     flat = Euclidean()
     x, edge_index = torch.randn(3, 2, dtype=torch.float64), torch.tensor([[1, 2], [0, 0]])
     conv = make_conv(flat, 2)
-    power = conv.propagate(edge_index, x=(x, x), size=(3, 3))
+    power = conv.propagate(edge_index, x=(x, x), size=(3, 3), num_targets=3)
     u, v, f = conv.pivot_weight, conv.neighbour_weight, conv.frequency.detach()
     near, far, across = (
         torch.from_numpy(j0((f * (x[a] - x[b]).norm()).numpy()))
@@ -157,7 +157,7 @@ def test_a_window_of_equal_points_is_one_point_of_the_whole_weight(manifold):
     x = points(manifold, 1, 3).expand(4, -1)
     conv = make_conv(manifold)
     edge_index = torch.tensor([[1, 2, 3, 3], [0, 0, 0, 0]])
-    power = conv.propagate(edge_index, x=(x, x), size=(4, 4))
+    power = conv.propagate(edge_index, x=(x, x), size=(4, 4), num_targets=4)
     assert_near(power[0], (conv.pivot_weight + conv.neighbour_weight) ** 2)
 
 
@@ -168,7 +168,7 @@ def test_powers_are_not_negative(manifold):
     torch.nn.init.constant_(conv.pivot_weight, 1.0)
     torch.nn.init.constant_(conv.neighbour_weight, -1.0)
     torch.nn.init.constant_(conv.log_frequency, -6.0)  # slow waves nearly cancel
-    assert conv.propagate(edge_index, x=(x, x), size=(8, 8)).min() > -1e-14
+    assert conv.propagate(edge_index, x=(x, x), size=(8, 8), num_targets=8).min() > -1e-14
 
 
 @pytest.mark.parametrize("space", [PoincareBall, Lorentz])

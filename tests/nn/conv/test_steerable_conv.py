@@ -330,3 +330,15 @@ def test_repr_and_wrong_arguments():
     ]:
         with pytest.raises(error, match=message):
             conv(*arguments, edge_index)
+
+
+def test_pairs_of_nodes_take_either_flow():
+    ball = PoincareBall()
+    x, f = (ball.random(9, 2), ball.random(6, 2)), torch.randn(9, 1, 1)
+    edge_index = torch.stack([torch.randint(9, (20,)), torch.randint(6, (20,))])
+    forward = SteerableConv(1, 2, dim=2, manifold=ball)
+    backward = SteerableConv(1, 2, dim=2, manifold=ball, flow="target_to_source")
+    backward.load_state_dict(forward.state_dict())
+    expected = forward(f, x, edge_index)
+    assert expected.size(0) == 6
+    torch.testing.assert_close(backward(f, x, edge_index.flip(0)), expected)

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.explain import Explainer, GNNExplainer
-from torch_geometric.nn import Sequential, to_hetero
+from torch_geometric.nn import MLP, Sequential, to_hetero
 
+from torch_geometric_hyperbolic.kernels import set_fused
 from torch_geometric_hyperbolic.manifolds import PoincareBall
 from torch_geometric_hyperbolic.nn import (
     HorocyclicConv,
@@ -21,14 +23,18 @@ def network(inputs: int) -> torch.nn.Sequential:
     return torch.nn.Sequential(torch.nn.Linear(inputs, 3), torch.nn.LeakyReLU())
 
 
+FLOWS = ["target_to_source", "source_to_target"]  # the row of targets: 0 and 1
 LAYERS = {
-    "edges": lambda: HyperbolicEdgeConv(network(6), manifold=BALL),
-    "edges in frames": lambda: HyperbolicEdgeConv(network(6), manifold=BALL, frame="local"),
-    "invariant edges": lambda: InvariantEdgeConv(
-        network(InvariantEdgeConv.num_invariants), manifold=BALL
+    "edges": lambda **how: HyperbolicEdgeConv(network(6), manifold=BALL, **how),
+    "deep edges": lambda **how: HyperbolicEdgeConv(MLP([6, 3, 3]), "mean", manifold=BALL, **how),
+    "edges in frames": lambda **how: HyperbolicEdgeConv(
+        network(6), manifold=BALL, frame="local", **how
     ),
-    "waves": lambda: HorocyclicConv(3, 3, manifold=BALL),
-    "powers": lambda: SphericalPowerConv(3, 3, manifold=BALL),
+    "invariant edges": lambda **how: InvariantEdgeConv(
+        network(InvariantEdgeConv.num_invariants), manifold=BALL, **how
+    ),
+    "waves": lambda **how: HorocyclicConv(3, 3, manifold=BALL, **how),
+    "powers": lambda **how: SphericalPowerConv(3, 3, manifold=BALL, **how),
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
@@ -76,13 +82,15 @@ def test_a_chain_of_layers(make):
     torch.testing.assert_close(chain(x, edge_index), expected)
 
 
+@pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("name", [name for name in LAYERS if name != "powers"])  # of pairs of edges
-def test_an_explanation_of_a_node_knows_its_edges(name):
+def test_an_explanation_of_a_node_knows_its_edges(name, flow):
     """Edges that end elsewhere cannot matter to one layer, and some of its own do."""
     HyperbolicEdgeConv(network(6), manifold=BALL)  # PyG compiles a class at its first instance
     x, edge_index = points(10), torch.randint(10, (2, 40))
+    conv = LAYERS[name](flow=flow)
     explainer = Explainer(
-        Net(LAYERS[name]()),
+        Net(conv),
         GNNExplainer(epochs=20),
         explanation_type="model",
         edge_mask_type="object",
@@ -92,7 +100,87 @@ def test_an_explanation_of_a_node_knows_its_edges(name):
             "return_type": "raw",
         },
     )
-    target = int(edge_index[1, 0])
+    targets = edge_index[FLOWS.index(flow)]
+    target = int(targets[0])
     mask = explainer(x, edge_index, index=target).edge_mask
-    assert (mask[edge_index[1] != target] == 0).all()
-    assert (mask[edge_index[1] == target] > 0).any()
+    assert (mask[targets != target] == 0).all()
+    assert (mask[targets == target] > 0).any()
+
+
+@each_layer
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("sizes", [(9, 6), (6, 9)], ids=str)
+def test_pairs_of_nodes_take_either_flow(make, fused, sizes):
+    x = points(sizes[0]), points(sizes[1])
+    edge_index = torch.stack([torch.randint(size, (20,)) for size in sizes])
+    forward, backward = make().eval(), make(flow="target_to_source").eval()
+    backward.load_state_dict(forward.state_dict())
+    set_fused(fused)
+    try:
+        expected = forward(x, edge_index)
+        assert expected.shape == (sizes[1], 3)
+        torch.testing.assert_close(backward(x, edge_index.flip(0)), expected)
+    finally:
+        set_fused(True)
+
+
+def forms_of_int32(edge_index: Tensor, size: int) -> dict[str, Tensor]:
+    """The same edges, with small indices."""
+    order = edge_index[1].argsort(stable=True)
+    counts = torch.bincount(edge_index[1], minlength=size)
+    rowptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+    ones = torch.ones(edge_index.size(1))
+    small = edge_index.int()
+    return {
+        "tensor": small,
+        "uint8": edge_index.to(torch.uint8),
+        "parameter": torch.nn.Parameter(small, requires_grad=False),
+        "EdgeIndex": EdgeIndex(small, sparse_size=(size, size)),
+        "EdgeIndex of no size": EdgeIndex(small),
+        "CSR": torch.sparse_csr_tensor(rowptr, small[0][order], ones, (size, size)),
+    }
+
+
+@each_layer
+@pytest.mark.parametrize("form", forms_of_int32(torch.zeros(2, 1, dtype=torch.long), 1))
+def test_gradients_do_not_depend_on_the_dtype_of_indices(make, form):
+    x, edge_index = points(9).requires_grad_(), torch.randint(9, (2, 40))
+    edge_index = edge_index.unique(dim=1).contiguous()  # a matrix holds an edge once
+    conv, weight = make().eval(), torch.randn(9, 3)
+    expected, found = (
+        torch.autograd.grad((conv(x, edges) * weight).sum(), x)[0]
+        for edges in (edge_index, forms_of_int32(edge_index, 9)[form])
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["edges", "deep edges", "waves", "powers"])  # no windows
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_traced_layer_takes_other_graphs(name):
+    conv = LAYERS[name]().eval()
+    traced = torch.jit.trace(conv, (points(9), torch.randint(9, (2, 30))), check_trace=False)
+    for size in (7, 12):
+        given = points(size), torch.randint(size, (2, 25))
+        torch.testing.assert_close(traced(*given), conv(*given))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, None])
+def test_a_forward_put_on_a_module_is_called(place):
+    """As tools do that move weights where they are needed."""
+    nn = torch.nn.Sequential(
+        torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4), torch.nn.LeakyReLU()
+    ).eval()
+    conv = HyperbolicEdgeConv(nn, manifold=BALL).eval()
+    given = points(9), torch.randint(9, (2, 40))
+    module = nn if place is None else nn[place]
+    own, calls = module.forward, []
+
+    def patched(z: Tensor) -> Tensor:
+        calls.append(z)
+        return 2 * own(z)
+
+    plain = conv(*given)
+    module.forward = patched
+    assert not torch.allclose(conv(*given), plain)
+    assert calls

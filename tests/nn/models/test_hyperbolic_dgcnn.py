@@ -394,3 +394,13 @@ def test_sizes_that_cannot_be_are_named(name):
             HyperbolicDGCNN(manifold=PoincareBall(), **{name: value})
     with pytest.raises(ValueError, match="^'hidden_channels' must be at least 1 \\(got 0\\)"):
         HyperbolicDGCNN(manifold=PoincareBall(), hidden_channels=(8, 0))
+
+
+def test_a_batch_of_small_integers_has_the_same_gradients():
+    model = HyperbolicDGCNN(manifold=PoincareBall(), k=4).eval()
+    pos = torch.randn(24, 3, requires_grad=True)
+    batch = torch.arange(2).repeat_interleave(12)
+    expected, found = (
+        torch.autograd.grad(model(pos, own).square().sum(), pos)[0] for own in (batch, batch.int())
+    )
+    torch.testing.assert_close(found, expected)

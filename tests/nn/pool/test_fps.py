@@ -151,3 +151,23 @@ def test_a_wrong_batch_is_named():
         fps(x, torch.tensor([0, 1]), manifold=Euclidean())
     with pytest.raises(TypeError, match="'batch' must be a tensor of integers"):
         fps(x, torch.zeros(3), manifold=Euclidean())
+
+
+@pytest.mark.parametrize(
+    ("num", "ratio", "kept"), [(100, 0.55, 55), (50, 0.14, 7), (100, 0.28, 28)]
+)
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_whole_share_is_not_rounded_up(num, ratio, kept, batched):
+    batch = torch.zeros(num, dtype=torch.long) if batched else None
+    assert len(fps(cloud(PoincareBall(), num), batch, ratio, manifold=PoincareBall())) == kept
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool], ids=str)
+def test_batches_of_other_integers(dtype):
+    x, batch = cloud(Euclidean(), 8), torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
+    expected = fps(x, batch, manifold=Euclidean())
+    assert torch.equal(fps(x, batch.to(dtype), manifold=Euclidean()), expected)
+    with pytest.raises(ValueError, match="'batch' must be sorted and non-negative"):
+        fps(x, batch - 1, manifold=Euclidean())
+    with pytest.raises(TypeError, match="'ratio' must be a float"):
+        fps(x, batch, torch.tensor([0.5, 0.25]), manifold=Euclidean())

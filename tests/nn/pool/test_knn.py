@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import torch_geometric_hyperbolic
 import torch_geometric_hyperbolic.kernels.knn as kernel
+from torch_geometric_hyperbolic.kernels import _cloud_search as cloud_search
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import knn, knn_graph
 from torch_geometric_hyperbolic.testing import random_isometry
@@ -367,14 +368,14 @@ def test_auto_takes_the_tree_for_many_points_in_few_channels(
     num, channels, flat, ball, monkeypatch
 ):
     used = []
-    for name in ("fused", "cluster", "dense"):
-        search = getattr(kernel, f"_search_{name}")
+    for name in ("_search_fused", "search_cluster", "search_dense"):
+        search = getattr(kernel, name)
 
         def spy(*args, search=search, name=name):
-            used.append(name)
+            used.append(name.rpartition("_")[2])
             return search(*args)
 
-        monkeypatch.setattr(kernel, f"_search_{name}", spy)
+        monkeypatch.setattr(kernel, name, spy)
     for manifold in (Euclidean(), PoincareBall()):
         knn_graph(cloud(manifold, num, channels), 2, manifold=manifold)
     assert used == [flat, ball]
@@ -547,7 +548,7 @@ def test_chunks_do_not_change_the_result(engine, manifold: Manifold, monkeypatch
         whole = knn_graph(x, K, **kwargs)
         for block in (1, 250, 7000):
             with monkeypatch.context() as patch:
-                patch.setattr(kernel, "BLOCK", block)
+                patch.setattr(cloud_search, "BLOCK", block)
                 assert torch.equal(knn_graph(x, K, **kwargs), whole)
 
 
@@ -560,7 +561,9 @@ def test_memory_stays_bounded_for_a_hundred_thousand_points(engine):
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         row, col = knn(x, y, K, manifold=manifold, engine=engine)
     largest = max(event.self_cpu_memory_usage for event in profiler.events())
-    assert 0 < largest <= 8 * kernel.BLOCK < 8 * len(x) * len(y)  # in bytes; all distances at once
+    assert (
+        0 < largest <= 8 * cloud_search.BLOCK < 8 * len(x) * len(y)
+    )  # in bytes; all distances at once
     for query in (0, 123, 249):
         exact = distances(x, y[query : query + 1], manifold)[0]
         assert col[row == query].tolist() == exact.argsort()[:K].tolist()
@@ -639,3 +642,14 @@ def test_the_default_device_does_not_matter(manifold, engine, channels):
     with torch.device("meta"):
         found = knn_graph(x, K, manifold=manifold, engine=engine)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+@each_manifold
+def test_under_autocast_half_precision_is_lifted(manifold: Manifold, half):
+    x = manifold.random(30, 3).to(half)
+    with pytest.raises(TypeError, match="must be a float32 or float64 tensor"):
+        knn_graph(x, 3, manifold=manifold)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = knn_graph(x, 3, manifold=manifold)
+    assert torch.equal(found, knn_graph(x.float(), 3, manifold=manifold))

@@ -38,8 +38,19 @@ def _split_squares(x, step):
 
 
 @compiled_in_order
+def _halves(a):
+    shifted = a * (2.0**27 + 1)
+    head = shifted - (shifted - a)
+    return head, a - head
+
+
+@compiled_in_order
 def _gap_of(leading, rest, c):
-    return (1 - c * leading) - c * rest
+    product = c * leading
+    c_head, c_tail = _halves(c)
+    head, tail = _halves(leading)
+    error = ((c_head * head - product) + c_head * tail + c_tail * head) + c_tail * tail
+    return ((1 - product) - error) - c * rest
 
 
 @compiled

@@ -3,12 +3,9 @@ r"""Passes over edges grouped by target: every edge's value is computed where it
 .. math::
     z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i, \qquad e = (j \to i)
 
-in float64 registers. A program owns whole targets, or in :func:`_grad_sources` whole sources, with
-all their channels, and takes a few edges at a time: no two programs write the same row, and every
-sum has one order.
+in float64 registers. A program owns whole targets with all their channels, and takes a few edges at
+a time: no two programs write the same row, and every sum has one order.
 """
-
-from typing import NamedTuple
 
 import torch
 import triton
@@ -16,7 +13,6 @@ import triton.language as tl
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._triton.launch import (
-    by_source,
     launch,
     row,
     rows,
@@ -29,30 +25,8 @@ from torch_geometric_hyperbolic.kernels._triton.launch import (
 PROGRAMS = 4096
 
 
-class Selected(NamedTuple):
-    """The edge that each target and channel took its value from, ``[M, F]``."""
-
-    edge: Tensor
-
-
-class Given(NamedTuple):
-    """The gradient of every edge's value, ``[E, F]``."""
-
-    grad: Tensor
-
-
-class Activated(NamedTuple):
-    """The slope of the activation below zero."""
-
-    slope: float
-
-
-SELECTED, GIVEN, ACTIVATED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-KINDS = {Selected: SELECTED, Given: GIVEN, Activated: ACTIVATED}
-
-
 @triton.jit
-def _scales(alpha, beta, e, valid):
+def scales(alpha, beta, e, valid):
     r"""What :math:`R_j` and :math:`-R_i` of each edge are multiplied by, ``[len(e), 1]``."""
     by_j = tl.load(alpha + e, mask=valid, other=0).to(tl.float64)
     by_i = by_j + tl.load(beta + e, mask=valid, other=0).to(tl.float64)
@@ -60,12 +34,12 @@ def _scales(alpha, beta, e, valid):
 
 
 @triton.jit
-def _value(a, r_i, r_j, by_j, by_i):
+def value(a, r_i, r_j, by_j, by_i):
     return a + by_j * r_j - by_i * r_i
 
 
 @triton.jit
-def _some_edges(
+def some_edges(
     relative_j, alpha, beta, col, a, r_i, first, stop, channels,
     WIDTH: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
@@ -76,8 +50,8 @@ def _some_edges(
     valid = e < stop
     j = tl.load(col + e, mask=valid, other=0)
     r_j = rows(relative_j, j, valid, 0, channels, WIDTH)
-    by_j, by_i = _scales(alpha, beta, e, valid)
-    return e, valid, r_j, by_i, _value(a, r_i, r_j, by_j, by_i)
+    by_j, by_i = scales(alpha, beta, e, valid)
+    return e, valid, r_j, by_i, value(a, r_i, r_j, by_j, by_i)
 
 
 @triton.jit
@@ -90,7 +64,7 @@ def _values(
     channel = tl.arange(0, WIDTH)[None, :]
     stop = tl.load(rowptr + i + 1)
     for first in range(tl.load(rowptr + i), stop, EDGES):
-        e, valid, _, _, z = _some_edges(
+        e, valid, _, _, z = some_edges(
             relative_j, alpha, beta, col, a, r_i, first, stop, channels, WIDTH, EDGES
         )
         place = out + e[:, None] * channels + channel
@@ -112,7 +86,7 @@ def _extremes(
         where = tl.full([EDGES, WIDTH], -1, tl.int32)
         stop = tl.load(rowptr + i + 1)
         for first in range(tl.load(rowptr + i), stop, EDGES):
-            e, valid, _, _, z = _some_edges(
+            e, valid, _, _, z = some_edges(
                 relative_j, alpha, beta, col, a, r_i, first, stop, channels, WIDTH, EDGES
             )
             z = tl.where(valid[:, None], z, 0.0)
@@ -147,101 +121,12 @@ def _activated_sums(
     total = tl.zeros([1, WIDTH], tl.float64)
     stop = tl.load(rowptr + i + 1)
     for first in range(tl.load(rowptr + i), stop, EDGES):
-        _, valid, _, _, z = _some_edges(
+        _, valid, _, _, z = some_edges(
             relative_j, alpha, beta, col, a, r_i, first, stop, channels, WIDTH, EDGES
         )
         activated = tl.where(z > 0, z, SLOPE * z)
         total += tl.sum(tl.where(valid[:, None], activated, 0.0), axis=0)[None, :]
     set_row(out, i, channels, total, WIDTH)
-
-
-@triton.jit
-def _by_value(
-    z, e, valid, g, selected, constant, linear, marks, channels,
-    KIND: tl.constexpr, SLOPE: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """Gradient by the value z of each edge, ``[len(e), WIDTH]``."""
-    if KIND == SELECTED:
-        d = constant + linear * z + tl.where(selected == e[:, None], g, 0.0)
-    elif KIND == ACTIVATED:
-        d = tl.where(z > 0, g, SLOPE * g)
-    else:
-        d = rows(marks, e, valid, 0, channels, WIDTH).to(tl.float64)
-    return tl.where(valid[:, None], d, 0.0)
-
-
-@triton.jit
-def _of_targets(
-    absolute, relative_i, grad, marks, i, valid, channels, KIND: tl.constexpr, WIDTH: tl.constexpr
-):
-    """Rows of targets: A, R, and by kind the gradient of the result and the selected edge."""
-    a = rows(absolute, i, valid, 0, channels, WIDTH)
-    r_i = rows(relative_i, i, valid, 0, channels, WIDTH)
-    g, selected = a, a
-    if KIND != GIVEN:
-        g = rows(grad, i, valid, 0, channels, WIDTH).to(tl.float64)
-    if KIND == SELECTED:
-        selected = rows(marks, i, valid, 0, channels, WIDTH)
-    return a, r_i, g, selected
-
-
-@triton.jit
-def _grad_targets(
-    absolute, relative_i, relative_j, alpha, beta, rowptr, col, marks, grad, constant, linear,
-    d_absolute, d_relative_i, d_alpha, d_beta, channels,
-    KIND: tl.constexpr, SLOPE: tl.constexpr, WIDTH: tl.constexpr, EDGES: tl.constexpr,
-):  # fmt: skip
-    """Gradients that belong to targets and edges; ``constant + linear * z`` is that of moments."""
-    i = tl.program_id(0).to(tl.int64)
-    itself = i + tl.arange(0, 1)
-    a, r_i, g, selected = _of_targets(
-        absolute, relative_i, grad, marks, itself, itself >= 0, channels, KIND, WIDTH
-    )
-    constant, linear = row(constant, 0, channels, WIDTH), row(linear, 0, channels, WIDTH)
-    by_a, by_r = tl.zeros([1, WIDTH], tl.float64), tl.zeros([1, WIDTH], tl.float64)
-    stop = tl.load(rowptr + i + 1)
-    for first in range(tl.load(rowptr + i), stop, EDGES):
-        e, valid, r_j, by_i, z = _some_edges(
-            relative_j, alpha, beta, col, a, r_i, first, stop, channels, WIDTH, EDGES
-        )
-        d = _by_value(
-            z, e, valid, g, selected, constant, linear, marks, channels, KIND, SLOPE, WIDTH
-        )
-        by_a += tl.sum(d, axis=0)[None, :]
-        by_r += tl.sum(by_i * d, axis=0)[None, :]
-        tl.store(d_alpha + e, tl.sum(d * (r_j - r_i), axis=1), mask=valid)
-        tl.store(d_beta + e, -tl.sum(d * r_i, axis=1), mask=valid)
-    set_row(d_absolute, i, channels, by_a, WIDTH)
-    set_row(d_relative_i, i, channels, -by_r, WIDTH)
-
-
-@triton.jit
-def _grad_sources(
-    absolute, relative_i, relative_j, alpha, beta, colptr, order, target, marks, grad, constant,
-    linear, d_relative_j, channels,
-    KIND: tl.constexpr, SLOPE: tl.constexpr, WIDTH: tl.constexpr, EDGES: tl.constexpr,
-):  # fmt: skip
-    """Gradients that belong to sources, edges grouped by them: see :func:`by_source`."""
-    j = tl.program_id(0).to(tl.int64)
-    r_j = row(relative_j, j, channels, WIDTH)
-    constant, linear = row(constant, 0, channels, WIDTH), row(linear, 0, channels, WIDTH)
-    by_r = tl.zeros([1, WIDTH], tl.float64)
-    stop = tl.load(colptr + j + 1)
-    for first in range(tl.load(colptr + j), stop, EDGES):
-        position = first + tl.arange(0, EDGES)
-        valid = position < stop
-        e = tl.load(order + position, mask=valid, other=0)
-        i = tl.load(target + position, mask=valid, other=0)
-        a, r_i, g, selected = _of_targets(
-            absolute, relative_i, grad, marks, i, valid, channels, KIND, WIDTH
-        )
-        by_j, by_i = _scales(alpha, beta, e, valid)
-        z = _value(a, r_i, r_j, by_j, by_i)
-        d = _by_value(
-            z, e, valid, g, selected, constant, linear, marks, channels, KIND, SLOPE, WIDTH
-        )
-        by_r += tl.sum(by_j * d, axis=0)[None, :]
-    set_row(d_relative_j, j, channels, by_r, WIDTH)
 
 
 def values(
@@ -299,34 +184,3 @@ def activated_sums(
     given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
     launch(_activated_sums, targets, *given, out, channels, SLOPE=slope, **tile(channels))
     return out
-
-
-def gradients(
-    absolute: Tensor,
-    relative_i: Tensor,
-    relative_j: Tensor,
-    alpha: Tensor,
-    beta: Tensor,
-    rowptr: Tensor,
-    col: Tensor,
-    how: Selected | Given | Activated,
-    grad: Tensor,
-    constant: Tensor,
-    linear: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the first five arguments: a pass by targets, then a pass by sources.
-
-    ``grad`` is not read where the gradient of every edge is given, and ``constant`` and ``linear``
-    only where an edge is selected.
-    """
-    (targets, channels), sources = absolute.shape, len(relative_j)
-    given = (absolute, relative_i, relative_j, alpha, beta)
-    d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta = (t.new_empty(t.shape) for t in given)
-    marks, slope = (grad, how.slope) if isinstance(how, Activated) else (how[0], 1.0)
-    by = (marks, grad, constant, linear)
-    constants = {"KIND": KINDS[type(how)].value, "SLOPE": slope, **tile(channels)}
-    of_targets = (d_absolute, d_relative_i, d_alpha, d_beta)
-    launch(_grad_targets, targets, *given, rowptr, col, *by, *of_targets, channels, **constants)
-    order = by_source(rowptr, col, sources)
-    launch(_grad_sources, sources, *given, *order, *by, d_relative_j, channels, **constants)
-    return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta

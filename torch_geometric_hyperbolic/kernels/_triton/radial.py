@@ -33,7 +33,9 @@ def _dot(x, y):
 
 @triton.jit
 def _gap(x, c, SINGLE: tl.constexpr):
-    """See :func:`geometry._numerics.gap`: the squares of float32 numbers need no splitting."""
+    """See :func:`geometry._numerics.gap`: the squares of float32 numbers need no splitting. The
+    product with c is not rounded, it joins the subtraction.
+    """
     if SINGLE:
         result = 1 - c * _dot(x, x)
     else:

@@ -23,4 +23,9 @@ def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
 
 def as_index(index: OptTensor, ptr: OptTensor, num_elements: int) -> Tensor:
     """The group of each element, from either form."""
-    return ptr2index(ptr, output_size=num_elements) if index is None else index
+    return ptr2index(ptr, output_size=num_elements) if index is None else index.long()
+
+
+def with_int64(index: OptTensor) -> OptTensor:
+    """The same groups in int64: with int32 the gradients of PyTorch's scattering are wrong."""
+    return None if index is None else index.long()

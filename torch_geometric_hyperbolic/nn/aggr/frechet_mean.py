@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.geometry import poincare
-from torch_geometric_hyperbolic.geometry._numerics import working_dtype
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels.frechet_mean import (
     directions,
     frechet_mean,

@@ -5,9 +5,10 @@ from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
-from torch_geometric_hyperbolic.geometry._numerics import dot, working_dtype
+from torch_geometric_hyperbolic.geometry._numerics import dot
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index, with_int64
 
 
 class MidpointAggregation(Aggregation):
@@ -57,6 +58,8 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
+        index = with_int64(index)
+
         def mean(values: Tensor) -> Tensor:
             total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")
             return total / safe_mass

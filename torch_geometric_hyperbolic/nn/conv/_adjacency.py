@@ -10,9 +10,13 @@ from torch_geometric_hyperbolic.kernels import group_edges
 
 def with_int64(adjacency: Adj) -> Adj:
     """The same edges with int64 indices: with int32 the gradients of PyG's gathering are wrong."""
-    if type(adjacency) is Tensor and adjacency.dtype == torch.int32:
-        return adjacency.long()
-    return adjacency
+    if not isinstance(adjacency, Tensor):
+        return adjacency
+    if adjacency.layout == torch.sparse_csr:
+        rowptr, col = adjacency.crow_indices().long(), adjacency.col_indices().long()
+        return torch.sparse_csr_tensor(rowptr, col, adjacency.values(), adjacency.shape)
+    whole = adjacency.layout == torch.strided and not adjacency.is_floating_point()
+    return adjacency.long() if whole and adjacency.dtype != torch.bool else adjacency
 
 
 def group_adjacency(

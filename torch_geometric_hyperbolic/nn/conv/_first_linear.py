@@ -34,7 +34,8 @@ def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
 
 
 def has_hooks(module: Any) -> bool:
-    return bool(
+    """Whether somebody watches a module's calls, or has put a ``forward`` of their own on it."""
+    return "forward" in vars(module) or bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks

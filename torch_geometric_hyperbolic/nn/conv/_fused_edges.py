@@ -5,27 +5,20 @@ monotone in every channel; its statistics are two sums over edges. A batch norm 
 goes into the node-level terms before a sum or mean of activated values.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch_geometric.nn
 from torch import Tensor
-from torch.nn.functional import linear
 from torch_geometric.nn import aggr
 
-from torch_geometric_hyperbolic.geometry._numerics import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     affine_activation,
     batch_affine,
-    chart,
-    edge_coefficients,
-    edge_max,
     edge_sum,
-    wide_linear,
 )
-from torch_geometric_hyperbolic.kernels.radial import curvature
-from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
+from torch_geometric_hyperbolic.nn.conv._edge_terms import EdgeTerms, Terms
 from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
 
 NORMS = (torch.nn.BatchNorm1d, torch_geometric.nn.BatchNorm)
@@ -51,72 +44,6 @@ REDUCTIONS = {
     aggr.MeanAggregation: "mean",
     aggr.SumAggregation: "sum",
 }
-
-
-class EdgeTerms(NamedTuple):
-    r""":math:`z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i` and the edges it is for."""
-
-    absolute: Tensor
-    relative_i: Tensor
-    relative_j: Tensor
-    alpha: Tensor
-    beta: Tensor
-    rowptr: Tensor
-    col: Tensor
-
-    @property
-    def num_edges(self) -> int:
-        return self.col.size(0)
-
-    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """See :func:`edge_max`."""
-        return edge_max(*self, sign)
-
-    def of_sources(self) -> "EdgeTerms":
-        """These, which are numbers of sources."""
-        return self
-
-
-def edge_terms(
-    first: torch.nn.Linear,
-    source: Tensor,
-    target: Tensor,
-    rowptr: Tensor,
-    col: Tensor,
-    manifold: Manifold,
-) -> EdgeTerms:
-    r"""A linear layer of :math:`\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j)`, applied to
-    nodes: :math:`O(N F F' + E F)`. The products of points are in float64, their differences cancel.
-    """
-    to_absolute, to_relative = first.weight.chunk(2, dim=1)
-    dtype = working_dtype(target)
-    source, target = source.to(dtype), target.to(dtype)
-    points_i, gap_i, log = chart(target, manifold)
-    points_j, gap_j = points_i, gap_i
-    relative_i = relative_j = wide_linear(points_i, to_relative)
-    if source is not target:
-        points_j, gap_j, _ = chart(source, manifold)
-        relative_j = wide_linear(points_j, to_relative)
-    c = curvature(manifold, target)
-    alpha, beta = edge_coefficients(
-        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
-    )
-    absolute = linear(log, to_absolute, first.bias).to(dtype)
-    return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-
-
-class Terms(Protocol):
-    """The values of a first linear layer on edges, as far as what follows needs them."""
-
-    @property
-    def absolute(self) -> Tensor: ...
-
-    @property
-    def num_edges(self) -> int: ...
-
-    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
-
-    def of_sources(self) -> EdgeTerms: ...
 
 
 class FusedEdges(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, Optional, Union
 from torch import Tensor
 from torch_geometric.typing import OptTensor, PairOptTensor, PairTensor
 
-from torch_geometric_hyperbolic.checks import check_count
+from torch_geometric_hyperbolic.checks import check_counts
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
@@ -64,7 +64,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         frame: Optional[str] = None,
         **kwargs: Any,
     ) -> None:
-        check_count(k, "k")
+        check_counts(k=k)
         super().__init__(
             nn, aggr, manifold=manifold, frame=frame, flow="source_to_target", **kwargs
         )

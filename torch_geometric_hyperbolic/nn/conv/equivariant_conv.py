@@ -11,7 +11,7 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj, OptTensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_points,
@@ -37,11 +37,12 @@ class EquivariantConv(MessagePassing):
 
         \mathbf{x}^{\prime a}_i &= \operatorname{normalise} \Bigl( \sum_b u^{ab}_i \mathbf{x}^b_i +
         \sum_{j \in \mathcal{N}(i)} \sum_b w^{ab}_{ij} \mathbf{x}^b_j \Bigr), \qquad
-        w^{ab}_{ij} = \operatorname{softplus}(\mathbf{W} \mathbf{m}_{ij})_{ab} > 0
+        w^{ab}_{ij} = \operatorname{softplus}(\mathbf{W} \mathbf{m}_{ij})_{ab} + \epsilon
 
     with sums of points taken on the hyperboloid and scaled back to it
     (:class:`~torch_geometric_hyperbolic.nn.MidpointAggregation`, in any model; the weighted mean in
-    flat space), and :math:`u_i` computed from the mean message as :math:`w` from the messages. So
+    flat space), :math:`\epsilon` the rounding of the dtype, so that no weight is 0, and :math:`u_i`
+    computed from the mean message as :math:`w` from the messages. So
     the :math:`\mathbf{h}^{\prime}` are invariant, and the points equivariant, to every isometry
     applied to all points of all nodes: :math:`O(n, 1)` in hyperbolic space. That scalars suffice
     for every such function is shown in `"Scalars are universal"
@@ -90,14 +91,8 @@ class EquivariantConv(MessagePassing):
         **kwargs: object,
     ) -> None:
         check_manifold(manifold)
-        if in_channels != 0:
-            check_count(in_channels, "in_channels")
-        for name, value in (
-            ("out_channels", out_channels),
-            ("in_points", in_points),
-            ("out_points", out_points),
-        ):
-            check_count(value, name)
+        check_counts(least=0, in_channels=in_channels)
+        check_counts(out_channels=out_channels, in_points=in_points, out_points=out_points)
         super().__init__(aggr="mean", node_dim=0, **kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -157,7 +152,8 @@ class EquivariantConv(MessagePassing):
     ) -> tuple[Tensor, Tensor]:
         mean = super().aggregate(inputs, index, dim_size=dim_size)
         logits = torch.cat([self.lin_neighbour(inputs), self.lin_own(mean)])
-        weight = softplus(logits).view(-1, self.out_points, self.in_points)
+        weight = softplus(logits) + torch.finfo(logits.dtype).eps
+        weight = weight.view(-1, self.out_points, self.in_points)
         members = torch.cat([x_j, own])[:, None].expand(-1, self.out_points, -1, -1)
         node = torch.cat([index, torch.arange(own.size(0), device=index.device)])
         slot = node[:, None] * self.out_points + torch.arange(self.out_points, device=index.device)

@@ -9,7 +9,7 @@ from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import OptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_points,
@@ -88,12 +88,7 @@ class HConv(MessagePassing):
         **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
-        for name, value in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("num_offsets", num_offsets),
-        ):
-            check_count(value, name)
+        check_counts(in_channels=in_channels, out_channels=out_channels, num_offsets=num_offsets)
         super().__init__(aggr="sum", **kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -131,15 +126,16 @@ class HConv(MessagePassing):
             (p_j, s_j), (p_i, s_i) = self.manifold.chart(source), self.manifold.chart(target)
             p, s = (p_j, p_i), (s_j, s_i)
         else:
-            absolute = (self.manifold.log0(source), None)
+            log = self.manifold.log0(source)
+            absolute = log if source is target else (log, None)
         windows = self.propagate(
             with_int64(edge_index),
-            x=x,
             p=p,
             s=s,
             absolute=absolute,
             offset=offset,
             size=sizes,
+            num_targets=sizes[1],
         )
         weight = self.weight.transpose(1, 2).flatten(1)  # [out_channels, num_offsets * in_channels]
         v = torch.nn.functional.linear(windows.to(weight.dtype), weight, self.bias)
@@ -148,12 +144,14 @@ class HConv(MessagePassing):
         return self.manifold.move(base_point(target, self.lin_pivot, self.manifold), v)
 
     def _check_offset(self, offset: Tensor, edge_index: Tensor) -> None:
-        if offset.is_floating_point():
-            raise TypeError(f"'offset' must hold integers (got {offset.dtype})")
+        if not isinstance(offset, Tensor) or offset.is_floating_point():
+            kind = offset.dtype if isinstance(offset, Tensor) else type(offset).__name__
+            raise TypeError(f"'offset' must be a tensor of integers (got {kind})")
         dense = isinstance(edge_index, Tensor) and edge_index.layout == torch.strided
         if offset.dim() != 1 or (dense and offset.numel() != edge_index.size(-1)):
             raise ValueError(f"'offset' must have one entry per edge (got {tuple(offset.shape)})")
-        if validation_enabled() and offset.numel():
+        on_cpu = offset.device.type == "cpu" and not torch.compiler.is_compiling()
+        if (on_cpu or validation_enabled()) and offset.numel():
             low, high = int(offset.min()), int(offset.max())
             if low < 0 or high >= self.num_offsets:
                 raise ValueError(
@@ -173,13 +171,13 @@ class HConv(MessagePassing):
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p_j, s_j)
         return alpha * (p_j - p_i) - beta * p_i
 
-    def aggregate(self, inputs: Tensor, index: Tensor, offset: Tensor, dim_size: int) -> Tensor:
+    def aggregate(self, inputs: Tensor, index: Tensor, offset: Tensor, num_targets: int) -> Tensor:
         """Sum the messages of every window and offset: ``[N, num_offsets * in_channels]``."""
         slot = index * self.num_offsets + offset
         slots = self.aggr_module(
-            inputs, slot, dim_size=dim_size * self.num_offsets, dim=self.node_dim
+            inputs, slot, dim_size=num_targets * self.num_offsets, dim=self.node_dim
         )
-        return slots.unflatten(self.node_dim, (dim_size, self.num_offsets)).flatten(-2)
+        return slots.unflatten(self.node_dim, (num_targets, self.num_offsets)).flatten(-2)
 
     def __repr__(self) -> str:
         return (

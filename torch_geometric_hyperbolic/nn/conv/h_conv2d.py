@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_frame,
     check_manifold,
     check_points,
     check_weight,
 )
-from torch_geometric_hyperbolic.geometry._numerics import working_dtype
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     channels_last,
     exp0,
@@ -23,8 +23,9 @@ from torch_geometric_hyperbolic.kernels import (
 )
 from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.conv._image_windows import ImageWindows
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window
-from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair
+from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair, centre_offset
 
 
 class HConv2d(torch.nn.Module):
@@ -116,8 +117,7 @@ class HConv2d(torch.nn.Module):
         check_frame(frame)
         if frame is not None and not pivot:
             raise ValueError(f"'pivot' must be True with frame={frame!r} (got {pivot})")
-        check_count(in_channels, "in_channels")
-        check_count(out_channels, "out_channels")
+        check_counts(in_channels=in_channels, out_channels=out_channels)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = as_pair(kernel_size, "kernel_size")
@@ -138,13 +138,17 @@ class HConv2d(torch.nn.Module):
         """Resets all learnable parameters of the module."""
         reset_window(self.weight, self.bias, self.lin_pivot)
 
+    @property
+    def _grid(self) -> ImageWindows:
+        return ImageWindows(self.kernel_size, self.stride, self.padding, self.dilation)
+
     def forward(self, x: Tensor) -> Tensor:
         check_points(x, "x", dim=4)
         width = self.manifold.ambient_dim(self.in_channels)
         if x.size(1) != width:
             raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
         check_weight(x, "x", self.weight)
-        self._check_size(x)
+        self._grid.check(*x.shape[2:])
         x = channels_last(x)  # [B, H, W, ambient]
         if not self.pivot:
             return exp0(self._absolute(x), self.manifold).movedim(-1, 1)
@@ -152,7 +156,7 @@ class HConv2d(torch.nn.Module):
             return exp0(self._framed(x), self.manifold).movedim(-1, 1)
         full = x.dtype in (torch.float32, torch.float64)
         v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
-        base = base_point(self._pivots(x), self.lin_pivot, self.manifold)
+        base = base_point(self._grid.pivots(x), self.lin_pivot, self.manifold)
         return move(base, v, self.manifold).movedim(-1, 1)
 
     def _absolute(self, x: Tensor) -> Tensor:
@@ -169,9 +173,8 @@ class HConv2d(torch.nn.Module):
 
     def _framed(self, x: Tensor) -> Tensor:
         """The same in the windows' own frames."""
-        row, col = self._centre()
-        has_pivot = self._inside(x)[..., row, None, col, None, :]
-        vectors = torch.where(has_pivot, self._vectors(x), 0.0)
+        grid = self._grid
+        vectors = torch.where(grid.of_pivots(grid.inside(x)), self._vectors(x), 0.0)
         size = self.kernel_size[0] * self.kernel_size[1]
         rows = vectors.flatten(0, -2)  # [B * H' * W' * kh * kw, in_channels]
         rowptr = torch.arange(0, rows.size(0) + 1, size, device=x.device)
@@ -180,16 +183,12 @@ class HConv2d(torch.nn.Module):
 
     def _vectors(self, x: Tensor) -> Tensor:
         """What each pivot sees: ``[B, H', W', kh, kw, in_channels]``, 0 for padding."""
-        p, s = (self._windows(values) for values in self.manifold.chart(self._pad(x)))
-        row, col = self._centre()
-        p_i, s_i = p[..., row, None, col, None, :], s[..., row, None, col, None, :]
+        grid = self._grid
+        p, s = (grid.of(values) for values in self.manifold.chart(grid.pad(x)))
+        p_i, s_i = grid.of_pivots(p), grid.of_pivots(s)
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p, s)
         relative = alpha * (p - p_i) - beta * p_i
-        return torch.where(self._inside(x), relative, 0.0).to(working_dtype(x))
-
-    def _inside(self, x: Tensor) -> Tensor:
-        """Whether a pixel of a window is one of the image, ``[1, H', W', kh, kw, 1]``."""
-        return self._windows(self._pad(torch.ones_like(x[:1, ..., :1], dtype=torch.bool)))
+        return torch.where(grid.inside(x), relative, 0.0).to(working_dtype(x))
 
     def _fused(self, x: Tensor) -> Tensor:
         """The same without the relative vectors in memory."""
@@ -197,10 +196,9 @@ class HConv2d(torch.nn.Module):
         height, width = x.shape[1:3]
         pixels = torch.arange(height * width, dtype=torch.int32, device=x.device)
         pixels = pixels.view(1, height, width, 1)
-        windows = self._windows(self._pad(pixels, -1))
+        windows = self._grid.of(self._grid.pad(pixels, -1))
         table = windows.flatten(3).flatten(0, 2)
-        row, col = self._centre()
-        pivot = row * self.kernel_size[1] + col
+        pivot = centre_offset(self.kernel_size)
         return relative_windows(
             points.flatten(1, 2),
             gap.flatten(1, 2),
@@ -214,44 +212,6 @@ class HConv2d(torch.nn.Module):
 
     def _matrices(self) -> Tensor:
         return self.weight.movedim(1, -1).flatten(1, 2)  # [out_channels, kh * kw, in_channels]
-
-    def _pad(self, image: Tensor, value: float = 0) -> Tensor:
-        """An image ``[B, H, W, n]`` with padding around it.
-
-        Zeros are the origin: every verb ignores a time that does not fit its space part.
-        """
-        top, left = self.padding
-        return torch.nn.functional.pad(image, (0, 0, left, left, top, top), value=value)
-
-    def _windows(self, image: Tensor) -> Tensor:
-        """A view of all windows of a padded image: ``[B, H', W', kh, kw, n]``."""
-        rows, cols = self._spans()
-        windows = image.unfold(1, rows, self.stride[0]).unfold(2, cols, self.stride[1])
-        return windows[..., :: self.dilation[0], :: self.dilation[1]].movedim(3, -1)
-
-    def _pivots(self, x: Tensor) -> Tensor:
-        """The pixel at the centre of each window, ``[B, H', W', ambient]``."""
-        pad = [0, 0]
-        for axis in (1, 0):
-            before = self.dilation[axis] * self._centre()[axis]
-            after = self._spans()[axis] - 1 - before
-            pad += [self.padding[axis] - before, self.padding[axis] - after]
-        pivots = torch.nn.functional.pad(x, pad) if any(pad) else x
-        return pivots[:, :: self.stride[0], :: self.stride[1]]
-
-    def _centre(self) -> tuple[int, int]:
-        height, width = self.kernel_size
-        return (height - 1) // 2, (width - 1) // 2
-
-    def _spans(self) -> list[int]:
-        return [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-
-    def _check_size(self, x: Tensor) -> None:
-        padded = [n + 2 * p for n, p in zip(x.shape[2:], self.padding, strict=True)]
-        if any(n < span for n, span in zip(padded, self._spans(), strict=True)):
-            raise ValueError(
-                f"'x' with padding must hold a window of {self._spans()} (got {padded})"
-            )
 
     def __repr__(self) -> str:
         return (

@@ -9,7 +9,7 @@ from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_points,
@@ -79,7 +79,7 @@ class HeatKernelConv(MessagePassing):
         **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
-        check_count(in_channels, "in_channels")
+        check_counts(in_channels=in_channels)
         if in_channels > harmonic.MAX_DIMENSION:
             raise ValueError(
                 f"'in_channels' must be at most {harmonic.MAX_DIMENSION} (got {in_channels})"

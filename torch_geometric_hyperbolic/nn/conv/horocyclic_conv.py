@@ -8,7 +8,7 @@ from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_points,
@@ -81,7 +81,7 @@ class HorocyclicConv(MessagePassing):
         **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
-        check_count(out_channels, "out_channels")
+        check_counts(out_channels=out_channels)
         super().__init__(aggr="mean", **kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -104,12 +104,15 @@ class HorocyclicConv(MessagePassing):
         check_points(target, "x", like=source)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
-        coefficients = self.propagate(with_int64(edge_index), x=x, size=sizes)
+        coefficients = self.propagate(with_int64(edge_index), x=x, size=sizes, num_targets=sizes[1])
         return self.manifold.exp0(self.lin(coefficients))
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         seen = self.manifold.exp0(self.manifold.rel(x_i, x_j))
         return self.waves(seen)
+
+    def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
+        return self.aggr_module(inputs, index, dim_size=num_targets, dim=self.node_dim)
 
     def __repr__(self) -> str:
         return (

@@ -19,16 +19,21 @@ from torch_geometric_hyperbolic.checks import (
     check_weight,
 )
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
+from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, with_int64
+from torch_geometric_hyperbolic.nn.conv._edge_terms import (
+    Terms,
+    edge_terms,
+    relative_vectors,
+    window_terms,
+)
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
-from torch_geometric_hyperbolic.nn.conv._fused_edges import Terms, edge_terms, fused_edges
+from torch_geometric_hyperbolic.nn.conv._fused_edges import fused_edges
 from torch_geometric_hyperbolic.nn.conv._window import (
     Description,
     describe_edges,
     in_local_frame,
-    relative_vectors,
-    window_terms,
 )
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
@@ -172,10 +177,7 @@ class HyperbolicEdgeConv(MessagePassing):
         check_offsets(rowptr, col, source.shape[self.node_dim], size)
         if split is not None and self._may_fuse(source):
             return self._convolve_grouped(source, target, rowptr.long(), col.int(), split)
-        centre = torch.arange(size, device=col.device).repeat_interleave(
-            rowptr.diff(), output_size=col.size(0)
-        )
-        pair = (col.long(), centre)
+        pair = (col.long(), targets_of_edges(rowptr, col.size(0)))
         edge_index = torch.stack(pair if self.flow == "source_to_target" else pair[::-1])
         return self._convolve(source, target, edge_index, split, rowptr.long())
 
@@ -234,9 +236,7 @@ class HyperbolicEdgeConv(MessagePassing):
         if self._reduces_segments():
             out = self.aggr_module(messages, ptr=rowptr, dim_size=size, dim=self.node_dim)
         else:
-            index = torch.arange(size, device=col.device).repeat_interleave(
-                rowptr.diff(), output_size=col.size(0)
-            )
+            index = targets_of_edges(rowptr, col.size(0))
             out = self.aggr_module(messages, index, dim_size=size, dim=self.node_dim)
         return out if acts_on_points(self.aggr_module) else self.manifold.exp0(out)
 
@@ -265,9 +265,10 @@ class HyperbolicEdgeConv(MessagePassing):
             edge_index,
             p=(p_j, p_i),
             s=(s_j, s_i),
-            absolute=(None, absolute),
+            absolute=absolute if source is target else (None, absolute),
             relative=relative,
             rowptr=rowptr,
+            num_targets=target.shape[self.node_dim],
         )
         return out if acts_on_points(self.aggr_module) else self.manifold.exp0(out)
 
@@ -282,6 +283,7 @@ class HyperbolicEdgeConv(MessagePassing):
         relative_j: OptTensor,
         index: Tensor = None,  # type: ignore[assignment]  # annotated alike in all hooks, for PyG
         dim_size: Optional[int] = None,
+        num_targets: Optional[int] = None,
     ) -> Tensor:
         on_nodes = relative_i is not None
         if relative_i is None or relative_j is None:
@@ -292,9 +294,10 @@ class HyperbolicEdgeConv(MessagePassing):
         relative = relative.to(absolute_i.dtype)
         describe = self._description()
         if describe is not None:
-            if index is None:
+            size = dim_size if num_targets is None else num_targets
+            if index is None or size is None:
                 raise ValueError("'index' must reach 'message', with 'dim_size' (got None)")
-            absolute_i, relative = describe_edges(describe, relative, index, dim_size or 0)
+            absolute_i, relative = describe_edges(describe, relative, index, size)
         split = split_first_linear(self.nn)
         if split is None or not on_nodes:
             out = self.nn(torch.cat([absolute_i, relative], dim=-1))
@@ -309,7 +312,10 @@ class HyperbolicEdgeConv(MessagePassing):
         ptr: OptTensor = None,
         dim_size: Optional[int] = None,
         rowptr: OptTensor = None,
+        num_targets: Optional[int] = None,
     ) -> Tensor:
+        if num_targets is not None:  # PyG counts the first of a pair where the flow is reversed
+            dim_size = num_targets
         # Sorted by centre: segments are several times faster than scatter.
         if rowptr is not None and self._reduces_segments():
             return self.aggr_module(inputs, ptr=rowptr, dim_size=dim_size, dim=self.node_dim)

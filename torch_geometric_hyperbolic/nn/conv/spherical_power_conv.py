@@ -9,7 +9,7 @@ from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_points,
@@ -96,12 +96,9 @@ class SphericalPowerConv(MessagePassing):
         **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
-        for name, value in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("num_frequencies", num_frequencies),
-        ):
-            check_count(value, name)
+        check_counts(
+            in_channels=in_channels, out_channels=out_channels, num_frequencies=num_frequencies
+        )
         super().__init__(aggr=None, **kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -136,7 +133,9 @@ class SphericalPowerConv(MessagePassing):
         check_weight(source, "x", self.lin.weight)
         size = (source.size(0), target.size(0))
         check_edge_index(edge_index, size, self.flow)
-        power = self.propagate(with_int64(edge_index), x=(source, target), size=size)
+        power = self.propagate(
+            with_int64(edge_index), x=(source, target), size=size, num_targets=size[1]
+        )
         return self.manifold.exp0(self.lin(power.to(self.lin.weight.dtype)))
 
     def message(self, x_j: Tensor) -> Tensor:
@@ -145,16 +144,16 @@ class SphericalPowerConv(MessagePassing):
     def explain_message(self, inputs: Tensor, dim_size: int) -> Tensor:
         raise NotImplementedError("SphericalPowerConv weighs pairs of edges: it takes no edge mask")
 
-    def aggregate(self, inputs: Tensor, index: Tensor, x_i: Tensor, dim_size: int) -> Tensor:
+    def aggregate(self, inputs: Tensor, index: Tensor, x_i: Tensor, num_targets: int) -> Tensor:
         """The power of every window at every frequency, ``[N, num_frequencies]``, float64."""
         order = index.argsort(stable=True)
         window, neighbour, pivot = index[order], inputs[order], x_i[order]
-        first, second = pairs(window, dim_size)
+        first, second = pairs(window, num_targets)
 
-        count = torch.bincount(window, minlength=dim_size).double().unsqueeze(-1)
+        count = torch.bincount(window, minlength=num_targets).double().unsqueeze(-1)
         share = 1 / torch.where(count > 0, count, 1.0)
-        to_pivot = share * self._sum(pivot, neighbour, window, dim_size)
-        among = self._sum(neighbour[first], neighbour[second], window[first], dim_size)
+        to_pivot = share * self._sum(pivot, neighbour, window, num_targets)
+        among = self._sum(neighbour[first], neighbour[second], window[first], num_targets)
         among = share**2 * (count + 2 * among)  # each with itself, and two orders of each pair
         u, v = self.pivot_weight.double(), self.neighbour_weight.double()
         return u**2 + 2 * u * v * to_pivot + v**2 * among

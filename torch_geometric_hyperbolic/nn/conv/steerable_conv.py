@@ -9,7 +9,7 @@ from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_edge_index,
     check_manifold,
     check_points,
@@ -118,17 +118,8 @@ class SteerableConv(MessagePassing):
         **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
-        for name, value in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("num_radial", num_radial),
-        ):
-            check_count(value, name)
-        for name, value in (("max_order", max_order), ("in_order", in_order)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"'{name}' must be an int (got {value!r})")
-            if value < 0:
-                raise ValueError(f"'{name}' must be at least 0 (got {value})")
+        check_counts(in_channels=in_channels, out_channels=out_channels, num_radial=num_radial)
+        check_counts(least=0, max_order=max_order, in_order=in_order)
         check_positive(radius, "radius")
         if dim not in (2, 3):
             raise ValueError(f"'dim' must be 2 or 3 (got {dim!r})")
@@ -182,11 +173,12 @@ class SteerableConv(MessagePassing):
         (p_j, gap_j), (p_i, gap_i) = self.manifold.to_ball(source), self.manifold.to_ball(target)
         windows = self.propagate(
             with_int64(edge_index),
-            f=f,
+            f=f if source is target else (f, None),
             x=x,
             p=(p_j.double(), p_i.double()),
             gap=(gap_j, gap_i),
             size=sizes,
+            num_targets=sizes[1],
         )
         counts, widths = [len(p) for p in self.paths], har.widths(self.max_order, self.dim)
         columns = windows.split([p * m for p, m in zip(counts, widths, strict=True)], dim=-1)
@@ -221,6 +213,9 @@ class SteerableConv(MessagePassing):
         components = carried @ torch.einsum("ej,ijp->eip", spherical, self.coupling(f_j))
         radial = har.bernstein(squared / total, self.radius**2 / total, self.num_radial)
         return radial.to(f_j.dtype)[:, :, None, None] * components[:, None]
+
+    def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
+        return self.aggr_module(inputs, index, dim_size=num_targets, dim=self.node_dim)
 
     def __repr__(self) -> str:
         return (

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
-    check_count,
+    check_counts,
     check_manifold,
     check_points,
     check_weight,
@@ -71,8 +71,7 @@ class HorocyclicWaves(torch.nn.Module):
     def __init__(self, in_channels: int, num_waves: int, *, manifold: Manifold) -> None:
         super().__init__()
         check_manifold(manifold)
-        check_count(in_channels, "in_channels")
-        check_count(num_waves, "num_waves")
+        check_counts(in_channels=in_channels, num_waves=num_waves)
         self.in_channels = in_channels
         self.num_waves = num_waves
         self.manifold = manifold

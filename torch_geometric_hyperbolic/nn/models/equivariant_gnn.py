@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 
-from torch_geometric_hyperbolic.checks import check_count, check_points
+from torch_geometric_hyperbolic.checks import check_counts, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv import EquivariantConv
 
@@ -53,9 +53,7 @@ class EquivariantGNN(torch.nn.Module):
         num_points: int = 4,
     ) -> None:
         super().__init__()
-        check_count(hidden_channels, "hidden_channels")
-        check_count(num_layers, "num_layers")
-        check_count(num_points, "num_points")
+        check_counts(hidden_channels=hidden_channels, num_layers=num_layers, num_points=num_points)
         self.manifold = manifold
         channels = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         points = [1, *[num_points] * num_layers]

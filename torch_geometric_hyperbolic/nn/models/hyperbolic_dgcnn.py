@@ -9,7 +9,13 @@ from torch import Tensor
 from torch_geometric.nn.aggr import MaxAggregation, MultiAggregation
 from torch_geometric.typing import OptTensor
 
-from torch_geometric_hyperbolic.checks import check_count, check_frame, check_manifold, check_points
+from torch_geometric_hyperbolic.checks import (
+    check_batch,
+    check_counts,
+    check_frame,
+    check_manifold,
+    check_points,
+)
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
@@ -104,14 +110,11 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_manifold(manifold)
-        for name, value in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("emb_channels", emb_channels),
-            ("k", k),
-            *(("hidden_channels", channels) for channels in hidden_channels),
-        ):
-            check_count(value, name)
+        check_counts(
+            in_channels=in_channels, out_channels=out_channels, emb_channels=emb_channels, k=k
+        )
+        for channels in hidden_channels:
+            check_counts(hidden_channels=channels)
         check_frame(frame)
         if frame is not None and not dynamic:
             raise ValueError(f"'dynamic' must be True with frame={frame!r} (got {dynamic})")
@@ -202,6 +205,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> list[tuple[Tensor, OptTensor]]:
         """What each level finds, in the tangent space at the origin, and its clouds."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
+        check_batch(batch, "batch", pos)
         own_size = batch_size if batch is None else None
         how: dict[str, Any] = {"manifold": self.manifold, "batch_size": own_size}
         search = {"loop": True, "engine": "auto", **how}
@@ -231,6 +235,7 @@ class HyperbolicDGCNN(torch.nn.Module):
 
         Without ``batch`` it is the number of clouds, all of one size; then nothing waits for a GPU.
         """
+        batch = None if batch is None else batch.long()
         levels: list[tuple[list[Tensor], OptTensor]] = [([], batch)]
         for ratio, (v, own) in zip(self.ratios, self._layers(pos, batch, batch_size), strict=True):
             if ratio < 1:

@@ -3,7 +3,7 @@ r"""The regular graph of an image."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_count
+from torch_geometric_hyperbolic.checks import check_counts
 
 Size2 = int | tuple[int, int]
 
@@ -49,8 +49,7 @@ def grid_graph(
         >>> offset
         tensor([1, 2, 0, 1, 2, 0, 1])
     """
-    check_count(height, "height")
-    check_count(width, "width")
+    check_counts(height=height, width=width)
     kernel_size, stride = as_pair(kernel_size, "kernel_size"), as_pair(stride, "stride")
     padding, dilation = as_pair(padding, "padding", low=0), as_pair(dilation, "dilation")
     rows = _positions(height, kernel_size[0], stride[0], padding[0], dilation[0], "height", device)

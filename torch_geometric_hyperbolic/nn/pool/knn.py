@@ -6,10 +6,12 @@ from torch import Tensor
 from torch_geometric_hyperbolic.checks import (
     check_batch,
     check_batch_size,
-    check_count,
+    check_counts,
     check_manifold,
     check_points,
 )
+from torch_geometric_hyperbolic.geometry._numerics import MIN_GAP
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import knn_table, to_ball
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -131,7 +133,7 @@ def neighbour_table(
 ) -> Tensor:
     """The table of neighbours, ``[M, k]``."""
     check_manifold(manifold)
-    check_count(k, "k")
+    check_counts(k=k)
     check_points(x, "x", dim=2)
     check_points(y, "y", dim=2, like=x)
     check_batch(batch_x, "batch_x", x)
@@ -146,8 +148,13 @@ def neighbour_table(
         needed = {"cpu": "numba", "cuda": "Triton"}.get(x.device.type)
         missing = f"{needed} is not installed" if needed else f"there is none for {x.device}"
         raise ValueError(f"'engine' is 'fused', but {missing}")
-    points, gap = to_ball(x, manifold)
-    queries = points if y is x else to_ball(y, manifold)[0]
+    lifted = x
+    if torch.is_autocast_enabled(x.device.type):  # as the verbs of curved spaces do
+        lifted = x.to(working_dtype(x))
+    if lifted.dtype not in MIN_GAP:
+        raise TypeError(f"'x' must be a float32 or float64 tensor (got {x.dtype})")
+    points, gap = to_ball(lifted, manifold)
+    queries = points if y is x else to_ball(y.to(lifted.dtype), manifold)[0]
     c = manifold.c
     if not isinstance(c, Tensor):  # on the CPU, whatever the default: the engines look at it
         c = torch.tensor(c, dtype=torch.float64, device="cpu")

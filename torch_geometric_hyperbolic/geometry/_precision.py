@@ -1,0 +1,71 @@
+"""The dtypes of geometric functions: what they take, and in what they compute."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.geometry._numerics import MIN_GAP
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Check the points that a geometric function takes and keep it in float32 or float64.
+
+    Arguments annotated as tensors are points; all others are numbers, or tensors of any dtype.
+    Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
+    and arguments of different dtypes or devices raise a :class:`TypeError` or :class:`ValueError`
+    that names the argument.
+    """
+    parameters = inspect.signature(function).parameters
+    positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]
+    points = [name for name, about in parameters.items() if about.annotation is Tensor]
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = dict(zip(positional, args, strict=False)) | kwargs
+        lifted: dict[str, Any] = {
+            name: _lift(value, name) if name in points else _widen(value)
+            for name, value in given.items()
+        }
+        of_points = [name for name in points if name in lifted]
+        for name in of_points:
+            first, value = lifted[of_points[0]], lifted[name]
+            if value.dtype != first.dtype:
+                raise TypeError(
+                    f"'{of_points[0]}' and '{name}' must share a dtype "
+                    f"(got {first.dtype} and {value.dtype})"
+                )
+            if value.device != first.device:
+                raise ValueError(
+                    f"'{of_points[0]}' and '{name}' must share a device "
+                    f"(got {first.device} and {value.device})"
+                )
+        return function(*args[len(positional) :], **lifted)  # type: ignore[arg-type]
+
+    return wrapper
+
+
+def _widen(number: object) -> object:
+    return number.double() if isinstance(number, Tensor) else number
+
+
+def _lift(value: object, name: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"'{name}' must be a tensor (got {type(value).__name__})")
+    half = value.dtype in (torch.float16, torch.bfloat16)
+    if half and torch.is_autocast_enabled(value.device.type):
+        return value.float()
+    if value.dtype not in MIN_GAP:
+        raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {value.dtype})")
+    return value
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """The dtype in which :func:`full_precision` functions return what they make of ``x``."""
+    return x.dtype if x.dtype in MIN_GAP else torch.float32

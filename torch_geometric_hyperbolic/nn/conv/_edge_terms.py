@@ -1,0 +1,133 @@
+r"""What a first linear layer makes of the edges of a graph, its matrix products on nodes."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
+from torch_geometric_hyperbolic.kernels import (
+    EdgeVectors,
+    chart,
+    edge_coefficients,
+    edge_max,
+    linear_max,
+    to_ball,
+    wide_linear,
+)
+from torch_geometric_hyperbolic.kernels.radial import curvature
+from torch_geometric_hyperbolic.manifolds import Manifold
+
+
+class EdgeTerms(NamedTuple):
+    r""":math:`z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i` and the edges it is for."""
+
+    absolute: Tensor
+    relative_i: Tensor
+    relative_j: Tensor
+    alpha: Tensor
+    beta: Tensor
+    rowptr: Tensor
+    col: Tensor
+
+    @property
+    def num_edges(self) -> int:
+        return self.col.size(0)
+
+    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See :func:`edge_max`."""
+        return edge_max(*self, sign)
+
+    def of_sources(self) -> "EdgeTerms":
+        """These, which are numbers of sources."""
+        return self
+
+
+class Terms(Protocol):
+    """The values of a first linear layer on edges, as far as what follows needs them."""
+
+    @property
+    def absolute(self) -> Tensor: ...
+
+    @property
+    def num_edges(self) -> int: ...
+
+    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+
+    def of_sources(self) -> EdgeTerms: ...
+
+
+def edge_terms(
+    first: torch.nn.Linear,
+    source: Tensor,
+    target: Tensor,
+    rowptr: Tensor,
+    col: Tensor,
+    manifold: Manifold,
+) -> EdgeTerms:
+    r"""A linear layer of :math:`\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j)`, applied to
+    nodes: :math:`O(N F F' + E F)`. The products of points are in float64, their differences cancel.
+    """
+    to_absolute, to_relative = first.weight.chunk(2, dim=1)
+    dtype = working_dtype(target)
+    points_i, gap_i, log = chart(target.to(dtype), manifold)
+    points_j, gap_j = points_i, gap_i
+    relative_i = relative_j = wide_linear(points_i, to_relative)
+    if source is not target:
+        points_j, gap_j, _ = chart(source.to(dtype), manifold)
+        relative_j = wide_linear(points_j, to_relative)
+    c = curvature(manifold, target)
+    alpha, beta = edge_coefficients(
+        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
+    )
+    absolute = linear(log, to_absolute, first.bias).to(dtype)
+    return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+
+
+def relative_vectors(
+    source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, manifold: Manifold
+) -> EdgeVectors:
+    r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
+    dtype = working_dtype(target)
+    points_i, gap_i = to_ball(target.to(dtype), manifold)
+    points_j, gap_j = points_i, gap_i
+    if source is not target:
+        points_j, gap_j = to_ball(source.to(dtype), manifold)
+    c = curvature(manifold, target)
+    alpha, beta = edge_coefficients(
+        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
+    )
+    return EdgeVectors(points_i.double(), points_j.double(), alpha, beta, col)
+
+
+class WindowTerms(NamedTuple):
+    r""":math:`z_e = A_i + W d_e` of edges grouped by target."""
+
+    absolute: Tensor
+    of_edges: Tensor
+    weight: Tensor
+    rowptr: Tensor
+
+    @property
+    def num_edges(self) -> int:
+        return self.of_edges.size(0)
+
+    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See :func:`linear_max`."""
+        return linear_max(*self, sign)
+
+    def of_sources(self) -> EdgeTerms:
+        """The same with each edge as its own source."""
+        values = EdgeVectors.stored(self.of_edges @ self.weight.t(), self.rowptr)
+        return EdgeTerms(self.absolute, *values[:4], self.rowptr, values.col)
+
+
+def window_terms(
+    first: torch.nn.Linear, of_windows: Tensor, of_edges: Tensor, rowptr: Tensor
+) -> WindowTerms:
+    """A linear layer of both descriptions."""
+    width, dtype = of_windows.size(1), of_edges.dtype
+    to_edges = first.weight[:, width : width + of_edges.size(1)].to(dtype)
+    absolute = linear(of_windows, first.weight[:, :width], first.bias).to(dtype)
+    return WindowTerms(absolute, of_edges, to_edges, rowptr)
