@@ -28,8 +28,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return super()._get_help_string(action)
 
 
-def integer(low: int) -> Callable[[str], int]:
-    """Flag type: an integer of at least `low`."""
+def integer(low: int, high: int = 2**63 - 1) -> Callable[[str], int]:
+    """Flag type: an integer of at least `low` and at most `high`."""
 
     def parse(text: str) -> int:
         try:
@@ -38,6 +38,8 @@ def integer(low: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be an integer (got {text!r})") from None
         if value < low:
             raise argparse.ArgumentTypeError(f"must be at least {low} (got {value})")
+        if value > high:
+            raise argparse.ArgumentTypeError(f"must be at most {high} (got {value})")
         return value
 
     return parse
@@ -153,7 +155,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--batch-size",
-        type=integer(1),
+        type=integer(2),  # a batch norm needs two
         default=32,
         help="samples per step and process; an incomplete last batch is dropped",
     )
@@ -261,7 +263,11 @@ def run_command(prog: str, args: argparse.Namespace) -> int:
         if os.environ.get("RANK", "0") == "0":  # torchrun: say it once
             print(f"{name}: error: {one_line(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted (--resume goes on)", file=sys.stderr)
+        goes_on = " (--resume goes on)" if hasattr(args, "resume") else ""
+        print(f"{name}: interrupted{goes_on}", file=sys.stderr)
         return 130
     return 0

@@ -1,4 +1,4 @@
-"""Two-dimensional pictures of learnt points, by principal components at their midpoint."""
+"""Two-dimensional pictures of learnt points, by principal components at their Frechet mean."""
 
 from copy import deepcopy
 from typing import Any
@@ -7,17 +7,9 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, PoincareBall
+from torch_geometric_hyperbolic.nn import global_frechet_mean_pool
 
 FILL = 0.95  # nearly all points are drawn inside this radius of the unit disk
-
-
-def midpoint(manifold: Any, points: Tensor, steps: int = 20) -> Tensor:
-    """The Karcher mean of points `[M, A]`, by half steps from the tangent mean at the origin."""
-    centre: Tensor = manifold.exp0(manifold.log0(points).mean(0, keepdim=True))
-    for _ in range(steps):
-        step = manifold.rel(centre.expand_as(points), points).mean(0, keepdim=True)
-        centre = manifold.move(centre, step / 2)
-    return centre
 
 
 def principal_components(v: Tensor) -> tuple[Tensor, float]:
@@ -31,8 +23,9 @@ def principal_components(v: Tensor) -> tuple[Tensor, float]:
 def project(manifold: Any, points: Tensor) -> dict[str, Any]:
     """Coordinates to draw points of a manifold in the unit disk.
 
-    The points are seen from their midpoint (`rel`), reduced to two principal components, scaled so
-    that nearly all fit, and put on the Poincare disk by `exp0`; Euclidean points stay in the plane.
+    The points are seen from their Frechet mean (`rel`), reduced to two principal components, scaled
+    so that nearly all fit, and put on the Poincare disk by `exp0`; Euclidean points stay in the
+    plane.
 
     Args:
         manifold (Manifold): Where the points live.
@@ -43,7 +36,8 @@ def project(manifold: Any, points: Tensor) -> dict[str, Any]:
         squared length that the two components hold).
     """
     manifold, points = deepcopy(manifold).cpu().double(), points.cpu().double()
-    rel: Tensor = manifold.rel(midpoint(manifold, points).expand_as(points), points)
+    centre = global_frechet_mean_pool(points, None, manifold=manifold)
+    rel: Tensor = manifold.rel(centre.expand_as(points), points)
     flat, explained = principal_components(rel)
     reach = flat.norm(dim=1).quantile(0.98).clamp_min(1e-12)
     if isinstance(manifold, Euclidean):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _cli import UsageError, one_line
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -31,6 +33,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path, flag: str) -> None:
+    """Raises a `UsageError` naming the flag if `path` cannot be written: to be asked before the
+    work whose result goes there. Its folder is created.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            there = path.is_dir()
+    except OSError as error:
+        raise UsageError(f"{flag}: cannot write {path}: {one_line(error)}") from None
+    if there:
+        raise UsageError(f"{flag}: must be a file (got the folder {path})")
 
 
 def write_text(path: Path, text: str) -> None:

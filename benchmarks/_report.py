@@ -26,6 +26,8 @@ TOLD = (
 )  # fmt: skip
 #: What runs of one row may differ in.
 FREE = ("seed", "cuda_graph")
+#: Columns that a README leaves to the other tables.
+LONG = ("settings", "s / epoch")
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 
@@ -58,7 +60,7 @@ def command_report(args: argparse.Namespace) -> None:
     cells = table_cells(records)
     table = markdown_table(cells)
     if args.readme is not None:
-        fill_readme(args.readme, table)
+        fill_readme(args.readme, markdown_table(without(cells, LONG)))
     write_text(args.out / "table.md", table)
     write_text(args.out / "table.csv", csv_table(cells))
     for path in write_pictures(records, args.out):
@@ -71,7 +73,13 @@ def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
     files = [f for p in paths for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
     if not files:
         raise UsageError("RESULTS: no results files found")
-    records = [load_record(file) for file in files]
+    records = [load_record(file) for file in {file.resolve(): file for file in files}.values()]
+    for group in group_by_seed(records):
+        runs = {record["config"]["seed"]: record["name"] for record in group}
+        if len(runs) < len(group):
+            other = next(r for r in group if runs[r["config"]["seed"]] != r["name"])
+            seed, name = other["config"]["seed"], other["name"]
+            raise UsageError(f"RESULTS: {name} and {runs[seed]} are runs of one seed (got {seed})")
     return sorted(records, key=lambda r: (r["data"]["name"], r["config"]["manifold"], r["name"]))
 
 
@@ -86,6 +94,10 @@ def load_record(path: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED if key not in record]
     if missing:
         raise UsageError(f"RESULTS: {path} is not a results file (no {missing[0]!r})")
+    try:
+        table_row([record])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"RESULTS: {path} is not a results file (no {one_line(error)})") from None
     if record["config"].get("start") is not None:  # each seed has another run before it
         record["config"]["start"] = "another run's weights"
     return record
@@ -138,7 +150,7 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
         "space": space_name(first),
         "settings": "-",
         "parameters": f"{first['parameters']:,}",
-        "epochs": str(config["epochs"]),
+        "epochs": f"{'+' * (config.get('start') is not None)}{config['epochs']}",
         "seeds": str(len(group)),
         **scores,
         "train - test OA": percent(gaps, digits) if len(gaps) == len(group) else "-",
@@ -168,6 +180,12 @@ def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
     rows = [table_row(group) | {"settings": unusual(group, groups)} for group in groups]
     columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
     return [columns, *([row[c] for c in columns] for row in rows)]
+
+
+def without(cells: list[list[str]], columns: Iterable[str]) -> list[list[str]]:
+    """The table without some of its columns."""
+    kept = [i for i, column in enumerate(cells[0]) if column not in columns]
+    return [[row[i] for i in kept] for row in cells]
 
 
 def markdown_table(cells: list[list[str]]) -> str:

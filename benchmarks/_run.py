@@ -15,7 +15,7 @@ from _cli import UsageError, check_same_config
 from _data import Samples
 from _distributed import Process
 from _embedding import project
-from _files import write_json
+from _files import check_writable, write_json
 from _models import count_parameters, curvatures
 from _progress import Progress
 from _record import device_state, git_state, versions
@@ -65,6 +65,10 @@ def open_run(args: argparse.Namespace, benchmark: str, name: str, config: dict[s
     """
     results = (args.results or args.out / "results") / f"{name}.json"
     run = Run(benchmark, name, config, args.out / name, results)
+    if Path(name).name != name:
+        raise UsageError(f"--name: must be the name of a folder, without a path (got {name})")
+    check_writable(run.checkpoint, "--out")
+    check_writable(run.results, "--results")
     there = [path for path in (run.checkpoint, run.results) if path.exists()]
     if args.overwrite or not there:
         return run

@@ -51,8 +51,12 @@ def describe_model(config: dict[str, Any], model: nn.Module) -> dict[str, Any]:
 def export(args: argparse.Namespace) -> None:
     """Writes both files."""
     model, state = load_model(BENCHMARK, args.checkpoint, args.which)
-    record = json.loads(args.results.read_text(encoding="utf-8"))
-    if record["config"] != {k: v for k, v in state["config"].items() if k != "shape"}:
+    try:
+        record = json.loads(args.results.read_text(encoding="utf-8"))
+        config = record["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"--results: {args.results} is no results file ({error!r})") from None
+    if config != {k: v for k, v in state["config"].items() if k != "shape"}:
         raise UsageError(f"--results: another run than the checkpoint's (got {args.results})")
     with atomic_path(args.folder / f"{args.name}.safetensors") as path:
         save_model(model, str(path))

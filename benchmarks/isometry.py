@@ -24,7 +24,7 @@ from _cli import HelpFormatter, integer, run_command
 from _cloud_view import as_nodes
 from _configurations import BALL, CHANNELS, FAMILIES, make_trees, moved
 from _data import Samples
-from _files import write_json, write_text
+from _files import check_writable, write_json, write_text
 from _models import count_parameters
 from _record import device_state, git_state, versions
 from _report import csv_table, markdown_table, percent
@@ -195,6 +195,9 @@ def table_cells(record: dict[str, Any]) -> list[list[str]]:
 
 def command(args: argparse.Namespace) -> None:
     """Trains all networks and writes their scores."""
+    check_writable(args.out, "--out")
+    if args.table is not None:
+        check_writable(args.table, "--table")
     torch.set_num_threads(args.threads or torch.get_num_threads())
     sizes = SMOKE if args.smoke else SIZES
     families = len(FAMILIES)

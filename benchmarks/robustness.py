@@ -16,11 +16,11 @@ from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
 import torch
-from _cli import integer, run_command
+from _cli import UsageError, integer, run_command
 from _cloud_view import CloudView
 from _clouds import load_clouds
 from _distributed import Process
-from _files import write_json, write_text
+from _files import check_writable, write_json, write_text
 from _report import csv_table, markdown_table
 from _script import load_model
 from _training import Task, evaluate
@@ -77,7 +77,13 @@ def table_cells(runs: dict[str, dict[str, Any]], names: Sequence[str]) -> list[l
 def command(args: argparse.Namespace) -> None:
     """Measures all checkpoints."""
     torch.set_num_threads(args.threads or torch.get_num_threads())
-    names = args.disturbances
+    check_writable(args.out, "--out")
+    if args.table is not None:
+        check_writable(args.table, "--table")
+    names, called = args.disturbances, [path.parent.name for path in args.checkpoints]
+    twice = [name for name in called if called.count(name) > 1]
+    if twice:
+        raise UsageError(f"CHECKPOINT: runs must have different names (got {twice[0]} twice)")
     runs = {path.parent.name: measure(path, args.data, names) for path in args.checkpoints}
     cells = table_cells(runs, names)
     write_json(args.out, runs)

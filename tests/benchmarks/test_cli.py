@@ -16,6 +16,7 @@ def test_flag_types_accept_their_range():
     [
         (integer(1), "0"),
         (integer(1), "1.5"),
+        (integer(0), "99999999999999999999"),
         (real(0), "-1e-9"),
         (real(0, open_low=True), "0"),
         (real(0, 1), "1"),
@@ -56,6 +57,12 @@ def fail(error):
 def test_only_mistakes_of_the_user_lose_their_traceback(capsys):
     assert run_command("s.py", fail(UsageError("two\nlines"))) == 2
     assert capsys.readouterr().err == "s.py train: error: two lines\n"
+    assert run_command("s.py", fail(OSError(2, "No such file", "/a/b"))) == 2
+    assert capsys.readouterr().err == "s.py train: error: [Errno 2] No such file: '/a/b'\n"
     assert run_command("s.py", fail(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "s.py train: interrupted\n"
+    resumable = argparse.Namespace(**vars(fail(KeyboardInterrupt())), resume=False)
+    assert run_command("s.py", resumable) == 130
+    assert capsys.readouterr().err == "s.py train: interrupted (--resume goes on)\n"
     with pytest.raises(ValueError, match="bug"):
         run_command("s.py", fail(ValueError("bug")))

@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from _files import atomic_path, write_json, write_text
+from _cli import UsageError
+from _files import atomic_path, check_writable, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -32,3 +33,14 @@ def test_json_has_one_line_per_key_and_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == record
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path):
+    check_writable(tmp_path / "new" / "file.json", "--out")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert not any((tmp_path / "new").iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--out: cannot write"):
+        check_writable(tmp_path / "file" / "file.json", "--out")
+    with pytest.raises(UsageError, match="--table: must be a file"):
+        check_writable(tmp_path / "new", "--table")

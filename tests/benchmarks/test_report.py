@@ -179,8 +179,8 @@ def test_a_readme_without_markers_is_left_alone(tmp_path, text):
 
 
 def test_records_are_read_from_files_and_folders(tmp_path):
-    for name in ("b", "a"):
-        write_json(tmp_path / f"{name}.json", make_record(name=name))
+    for seed, name in enumerate(("b", "a")):
+        write_json(tmp_path / f"{name}.json", make_record(name=name, seed=seed))
     assert [r["name"] for r in load_records([tmp_path])] == ["a", "b"]
     assert [r["name"] for r in load_records([tmp_path / "b.json"])] == ["b"]
 
@@ -191,6 +191,8 @@ def test_records_are_read_from_files_and_folders(tmp_path):
         ("{", "cannot read"),
         ("[1]", "not a results file"),
         (json.dumps({"benchmark": "x"}), r"not a results file \(no 'name'\)"),
+        (json.dumps(make_record(data={})), r"not a results file \(no 'name'\)"),
+        (json.dumps(make_record(config=[])), r"not a results file"),
     ],
 )
 def test_a_file_that_is_no_result(tmp_path, content, message):
@@ -215,3 +217,13 @@ def test_pictures(tmp_path):
         picture = imread(path)
         assert min(picture.shape[:2]) > 400
         assert np.ptp(picture[..., :3]) > 0.5  # not a blank sheet
+
+
+def test_a_run_counts_once(tmp_path):
+    write_json(tmp_path / "a.json", make_record())
+    write_json(tmp_path / "b.json", make_record(seed=1))
+    assert len(load_records([tmp_path, tmp_path / "a.json", tmp_path / ".." / tmp_path.name])) == 2
+    write_json(tmp_path / "again.json", make_record(name="again"))
+    message = r"toy-poincare-seed0 and again are runs of one seed \(got 0\)"
+    with pytest.raises(UsageError, match=message):
+        load_records([tmp_path])

@@ -50,6 +50,9 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     assert record["poincare"]["scores"]["as in training"]["oa"] == trained["test"]["last"]["oa"]
     assert set(record["poincare"]["scores"]) == set(record["euclidean"]["scores"])
 
+    capsys.readouterr()
+    assert robustness.main([*checkpoints[:1] * 2, "--data", "primitives", "--out", str(out)]) == 2
+    assert "must have different names (got poincare twice)" in capsys.readouterr().err
     argv = [*checkpoints[:1], "--data", "primitives", "--out", str(out)]
     assert robustness.main([*argv, "--disturbances", "turned at random", "jitter 0.01"]) == 0
     few = json.loads(out.read_text())["poincare"]["scores"]
