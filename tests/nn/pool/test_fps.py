@@ -169,5 +169,6 @@ def test_batches_of_other_integers(dtype):
     assert torch.equal(fps(x, batch.to(dtype), manifold=Euclidean()), expected)
     with pytest.raises(ValueError, match="'batch' must be sorted and non-negative"):
         fps(x, batch - 1, manifold=Euclidean())
-    with pytest.raises(TypeError, match="'ratio' must be a float"):
+    assert torch.equal(fps(x, batch, torch.tensor(0.5), manifold=Euclidean()), expected)
+    with pytest.raises(TypeError, match=r"'ratio' must be one number \(got shape \(2,\)\)"):
         fps(x, batch, torch.tensor([0.5, 0.25]), manifold=Euclidean())

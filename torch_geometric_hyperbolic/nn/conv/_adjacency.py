@@ -7,16 +7,18 @@ from torch_geometric.typing import Adj
 
 from torch_geometric_hyperbolic.kernels import group_edges
 
+SMALL = (torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 def with_int64(adjacency: Adj) -> Adj:
     """The same edges with int64 indices: with int32 the gradients of PyG's gathering are wrong."""
     if not isinstance(adjacency, Tensor):
         return adjacency
-    if adjacency.layout == torch.sparse_csr:
+    if adjacency.layout == torch.sparse_csr and adjacency.col_indices().dtype == torch.int32:
         rowptr, col = adjacency.crow_indices().long(), adjacency.col_indices().long()
         return torch.sparse_csr_tensor(rowptr, col, adjacency.values(), adjacency.shape)
-    whole = adjacency.layout == torch.strided and not adjacency.is_floating_point()
-    return adjacency.long() if whole and adjacency.dtype != torch.bool else adjacency
+    small = adjacency.layout == torch.strided and adjacency.dtype in SMALL
+    return adjacency.long() if small else adjacency
 
 
 def group_adjacency(

@@ -1,7 +1,5 @@
 r"""Farthest point sampling by a manifold's own distance."""
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
@@ -58,8 +56,8 @@ def fps(
     check_manifold(manifold)
     check_points(x, "x", dim=2)
     check_batch(batch, "batch", x)
-    if not isinstance(ratio, Real):
-        raise TypeError(f"'ratio' must be a float (got {type(ratio).__name__})")
+    if isinstance(ratio, Tensor) and ratio.dim():
+        raise TypeError(f"'ratio' must be one number (got shape {tuple(ratio.shape)})")
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
     clouds = check_batch_size(batch_size, batch, x)
