@@ -139,7 +139,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, name_help: str) -> None:
     group.add_argument(
         "--smoke",
         action="store_true",
-        help="tiny data and network: the whole path in well under a minute",
+        help="tiny data and network: the whole path in about a minute",
     )
 
 

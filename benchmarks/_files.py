@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def check_writable(path: Path, flag: str) -> None:
     """Raises a `UsageError` naming the flag if `path` cannot be written: to be asked before the
-    work whose result goes there. Its folder is created.
+    work whose result goes there. Leaves nothing behind.
     """
+    if os.environ.get("RANK", "0") != "0":  # torchrun: the first process writes
+        return
+    missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
-            there = path.is_dir()
+            if path.is_dir():
+                raise IsADirectoryError("it is a folder")
     except OSError as error:
         raise UsageError(f"{flag}: cannot write {path}: {one_line(error)}") from None
-    if there:
-        raise UsageError(f"{flag}: must be a file (got the folder {path})")
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -36,11 +36,13 @@ def test_json_has_one_line_per_key_and_refuses_nan(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path):
-    check_writable(tmp_path / "new" / "file.json", "--out")
-    assert [path.name for path in tmp_path.iterdir()] == ["new"]
-    assert not any((tmp_path / "new").iterdir())
+    check_writable(tmp_path / "new" / "deep" / "file.json", "--out")
+    assert not any(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
+    check_writable(tmp_path / "file", "--out")
+    (tmp_path / "new").mkdir()
     with pytest.raises(UsageError, match="--out: cannot write"):
         check_writable(tmp_path / "file" / "file.json", "--out")
-    with pytest.raises(UsageError, match="--table: must be a file"):
+    with pytest.raises(UsageError, match="--table: cannot write .*: it is a folder"):
         check_writable(tmp_path / "new", "--table")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new"]

@@ -114,7 +114,7 @@ def _locate(root: Path) -> Path:
 def _read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"'root' lacks {path.name!r} (got {str(path.parent)!r})")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         raise ValueError(f"{path.name!r} must not be empty (got {str(path)!r})")

@@ -123,7 +123,8 @@ class HConv(MessagePassing):
         s: Any = (None, None)
         absolute: Any = (None, None)
         if self.pivot:
-            (p_j, s_j), (p_i, s_i) = self.manifold.chart(source), self.manifold.chart(target)
+            p_j, s_j = self.manifold.chart(source)
+            p_i, s_i = (p_j, s_j) if source is target else self.manifold.chart(target)
             p, s = (p_j, p_i), (s_j, s_i)
         else:
             log = self.manifold.log0(source)

@@ -53,7 +53,8 @@ class HeatKernelConv(MessagePassing):
 
     Shapes:
         - **input:** values :math:`(|\mathcal{V}|, F)`, points on ``manifold``
-          :math:`(|\mathcal{V}|, n)`, edge indices :math:`(2, |\mathcal{E}|)`
+          :math:`(|\mathcal{V}|, n)`, or :math:`(|\mathcal{V}|, n + 1)` on the hyperboloid, edge
+          indices :math:`(2, |\mathcal{E}|)`
         - **output:** values :math:`(|\mathcal{V}|, F)`
 
     Raises:

@@ -170,7 +170,8 @@ class SteerableConv(MessagePassing):
         sizes = (source.size(0), target.size(0))
         check_edge_index(edge_index, sizes, self.flow)
 
-        (p_j, gap_j), (p_i, gap_i) = self.manifold.to_ball(source), self.manifold.to_ball(target)
+        p_j, gap_j = self.manifold.to_ball(source)
+        p_i, gap_i = (p_j, gap_j) if source is target else self.manifold.to_ball(target)
         windows = self.propagate(
             with_int64(edge_index),
             f=f if source is target else (f, None),
