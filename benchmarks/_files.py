@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +39,13 @@ def check_writable(path: Path, flag: str) -> None:
     """Raises a `UsageError` naming the flag if `path` cannot be written: to be asked before the
     work whose result goes there. Leaves nothing behind.
     """
-    if os.environ.get("RANK", "0") != "0":  # torchrun: the first process writes
-        return
-    missing = [folder for folder in path.parents if not folder.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = next(folder for folder in path.parents if folder.exists())
+        with tempfile.TemporaryFile(dir=folder):
             if path.is_dir():
                 raise IsADirectoryError("it is a folder")
     except OSError as error:
         raise UsageError(f"{flag}: cannot write {path}: {one_line(error)}") from None
-    finally:
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -75,11 +75,12 @@ def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
         raise UsageError("RESULTS: no results files found")
     records = [load_record(file) for file in {file.resolve(): file for file in files}.values()]
     for group in group_by_seed(records):
-        runs = {record["config"]["seed"]: record["name"] for record in group}
-        if len(runs) < len(group):
-            other = next(r for r in group if runs[r["config"]["seed"]] != r["name"])
-            seed, name = other["config"]["seed"], other["name"]
-            raise UsageError(f"RESULTS: {name} and {runs[seed]} are runs of one seed (got {seed})")
+        names: dict[Any, str] = {}
+        for record in group:
+            other = names.setdefault(record["run"], record["name"])
+            if other is not record["name"]:
+                both, seed = f"{other} and {record['name']}", record["run"][0]
+                raise UsageError(f"RESULTS: {both} are runs of one seed (got {seed})")
     return sorted(records, key=lambda r: (r["data"]["name"], r["config"]["manifold"], r["name"]))
 
 
@@ -96,9 +97,11 @@ def load_record(path: Path) -> dict[str, Any]:
         raise UsageError(f"RESULTS: {path} is not a results file (no {missing[0]!r})")
     try:
         table_row([record])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"RESULTS: {path} is not a results file (no {one_line(error)})") from None
-    if record["config"].get("start") is not None:  # each seed has another run before it
+        record["run"] = (record["config"]["seed"], record["config"].get("start"))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise UsageError(f"RESULTS: {path} is not a results file ({what})") from None
+    if record["run"][1] is not None:  # each seed has another run before it
         record["config"]["start"] = "another run's weights"
     return record
 

@@ -65,7 +65,7 @@ def open_run(args: argparse.Namespace, benchmark: str, name: str, config: dict[s
     """
     results = (args.results or args.out / "results") / f"{name}.json"
     run = Run(benchmark, name, config, args.out / name, results)
-    if Path(name).name != name:
+    if Path(name).name != name or name == "..":
         raise UsageError(f"--name: must be the name of a folder, without a path (got {name})")
     check_writable(run.checkpoint, "--out")
     check_writable(run.results, "--results")

@@ -496,3 +496,34 @@ def test_the_command_starts():
 def test_the_command_is_installed_under_its_name():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert '\ntgh-classify = "torch_geometric_hyperbolic.classify:main"\n' in text
+
+
+SOLID = rows(CORNERS, "v {} {} {}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SOLID + "f 1 2 3\nf 4 5 \\\n  6\n",
+        SOLID + "f -6 -5 \\\n -4 # relative\nf -3 -2 -1\n",
+        "\ufeff" + SOLID + "vt 0 0\nf -6/-1 -5/-1 -4/-1\nf 4 5 6\n",
+        SOLID.replace("\n", "\r\n") + "\tf\t-6\t-5\t-4\r\nf 4// 5// -1//\r\n",
+    ],
+)
+def test_faces_of_obj_files_are_those_they_name(text, tmp_path):
+    path = tmp_path / "shape.obj"
+    path.write_bytes(text.encode())
+    vertices, faces = classify._read_shape(path)
+    corners = vertices[faces].round(6)
+    assert {tuple(sorted(map(tuple, face))) for face in corners.tolist()} == {
+        tuple(sorted(map(tuple, CORNERS[part].astype(float).tolist())))
+        for part in ([0, 1, 2], [3, 4, 5])
+    }
+
+
+@pytest.mark.parametrize("face", ["-7 -2 -1", "-0 1 2", "-x 1 2"])
+def test_an_index_before_the_file_is_one_line(face, tmp_path, run):
+    file = write(tmp_path / "bad.obj", SOLID + f"f {face}\n")
+    status, _, err = run(file)
+    assert status == 2
+    assert len(err.splitlines()) == 1 and str(file) in err

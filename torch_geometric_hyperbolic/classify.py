@@ -8,7 +8,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -49,22 +49,35 @@ def _read_xyz(file: BinaryIO) -> NDArray[np.float64]:
 
 
 def _with_absolute_indices(file: BinaryIO) -> BinaryIO:
-    """An OBJ file without negative indices, which count back from the line they stand in (trimesh
-    counts from the end of the file), and without comments.
+    """An OBJ file whose faces have no negative indices, which count back from the line they stand
+    in (trimesh counts from the end of the file), and no comments.
     """
-    counts, lines = {"v": 0, "vt": 0, "vn": 0}, []
-    for line in file.read().decode("utf-8", "surrogateescape").splitlines():
+    text = file.read().decode("utf-8-sig", "surrogateescape")
+    text = re.sub(r"\\[ \t]*\r?\n", " ", text)  # where a line goes on
+    if re.search(r"^[ \t]*f\b.*[-#]", text, re.MULTILINE):
+        text = "\n".join(_absolute_lines(text.splitlines()))
+    return BytesIO(text.encode("utf-8", "surrogateescape"))
+
+
+def _absolute_lines(lines: Iterable[str]) -> Iterator[str]:
+    counts = {"v": 0, "vt": 0, "vn": 0}
+    for line in lines:
         kind, *words = line.partition("#")[0].split() or [""]
         if kind in counts:
             counts[kind] += 1
         if kind == "f":
             corners = [zip(word.split("/"), counts.values(), strict=False) for word in words]
-            words = [
-                "/".join(str(int(i) + 1 + n) if i.startswith("-") else i for i, n in corner)
-                for corner in corners
-            ]
-        lines.append(" ".join([kind, *words]))
-    return BytesIO("\n".join(lines).encode("utf-8", "surrogateescape"))
+            words = ["/".join(_absolute(i, count) for i, count in corner) for corner in corners]
+        yield " ".join([kind, *words])
+
+
+def _absolute(index: str, count: int) -> str:
+    """An index into what ``count`` lines have held so far, from 1."""
+    if not index.startswith("-"):
+        return index
+    if not -count <= int(index) < 0:
+        raise ValueError(f"face index {index} names none of the {count} so far")
+    return str(int(index) + count + 1)
 
 
 def _read_mesh(file: BinaryIO, suffix: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

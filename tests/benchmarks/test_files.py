@@ -43,6 +43,8 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path):
     (tmp_path / "new").mkdir()
     with pytest.raises(UsageError, match="--out: cannot write"):
         check_writable(tmp_path / "file" / "file.json", "--out")
+    with pytest.raises(UsageError, match="--out: cannot write"):
+        check_writable(tmp_path / ("x" * 300), "--out")
     with pytest.raises(UsageError, match="--table: cannot write .*: it is a folder"):
         check_writable(tmp_path / "new", "--table")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new"]

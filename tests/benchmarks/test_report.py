@@ -193,6 +193,11 @@ def test_records_are_read_from_files_and_folders(tmp_path):
         (json.dumps({"benchmark": "x"}), r"not a results file \(no 'name'\)"),
         (json.dumps(make_record(data={})), r"not a results file \(no 'name'\)"),
         (json.dumps(make_record(config=[])), r"not a results file"),
+        (json.dumps(make_record(parameters="x")), r"not a results file"),
+        (
+            json.dumps(make_record() | {"config": {"manifold": "euclidean", "epochs": 1}}),
+            "no 'seed'",
+        ),
     ],
 )
 def test_a_file_that_is_no_result(tmp_path, content, message):
@@ -223,6 +228,10 @@ def test_a_run_counts_once(tmp_path):
     write_json(tmp_path / "a.json", make_record())
     write_json(tmp_path / "b.json", make_record(seed=1))
     assert len(load_records([tmp_path, tmp_path / "a.json", tmp_path / ".." / tmp_path.name])) == 2
+    (tmp_path / "other").mkdir()
+    write_json(tmp_path / "other" / "a.json", make_record())
+    with pytest.raises(UsageError, match=r"seed0 and toy-poincare-seed0 are runs of one seed"):
+        load_records([tmp_path, tmp_path / "other"])
     write_json(tmp_path / "again.json", make_record(name="again"))
     message = r"toy-poincare-seed0 and again are runs of one seed \(got 0\)"
     with pytest.raises(UsageError, match=message):

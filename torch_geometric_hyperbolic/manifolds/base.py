@@ -125,8 +125,8 @@ class Manifold(GeooptManifold):
         device: torch.device | str | None = None,
         seed: int | None = None,
     ) -> Tensor:
-        """The origin; the last entry of ``size`` is the number of channels, ``seed`` geoopt's for
-        manifolds without one.
+        """The origin; the last entry of ``size`` is the number of channels. ``seed`` belongs to
+        geoopt's signature and changes nothing.
         """
         return self.exp0(torch.zeros(*size, dtype=dtype, device=device))
 

@@ -217,3 +217,15 @@ def test_weights_that_vanish_leave_it_equivariant(seed):
     conv(None, x, edge_index)[1].sum().backward()
     grads = [x.grad, *(p.grad for p in conv.parameters() if p.grad is not None)]
     assert all(grad.isfinite().all() for grad in grads)
+
+
+def test_small_weights_keep_their_ratio_under_autocast():
+    """The rounding that is added to them is that of the points, not of half precision."""
+    conv = EquivariantConv(0, 4, manifold=Euclidean())
+    for lin, bias in ((conv.lin_neighbour, -6.0), (conv.lin_own, -8.0)):
+        torch.nn.init.zeros_(lin.weight)
+        torch.nn.init.constant_(lin.bias, bias)
+    x, edge_index = torch.randn(6, 1, 3), torch.randint(6, (2, 20))
+    expected = conv(None, x, edge_index)[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(conv(None, x, edge_index)[1], expected, rtol=0.02, atol=0.02)

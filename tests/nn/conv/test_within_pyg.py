@@ -184,3 +184,26 @@ def test_a_forward_put_on_a_module_is_called(place):
     module.forward = patched
     assert not torch.allclose(conv(*given), plain)
     assert calls
+
+
+class OldEdgeConv(HyperbolicEdgeConv):
+    """Hands on what the hooks took before they knew the number of targets."""
+
+    def message(
+        self, p_i, p_j, s_i, s_j, absolute_i, relative_i, relative_j, index=None, dim_size=None
+    ):  # type: ignore
+        given = (p_i, p_j, s_i, s_j, absolute_i, relative_i, relative_j)
+        return super().message(*given, index, dim_size)
+
+    def aggregate(self, inputs, index, ptr=None, dim_size=None, rowptr=None):  # type: ignore
+        return super().aggregate(inputs, index, ptr, dim_size, rowptr)
+
+
+@pytest.mark.parametrize("frame", [None, "local"])
+def test_a_subclass_may_keep_the_hooks_of_before(frame):
+    how = {"manifold": BALL, "frame": frame}
+    plain = HyperbolicEdgeConv(network(6), **how)  # PyG compiles a class at its first instance
+    old = OldEdgeConv(network(6), **how)
+    old.load_state_dict(plain.state_dict())
+    given = points(9), torch.randint(9, (2, 30))
+    torch.testing.assert_close(old(*given), plain(*given))

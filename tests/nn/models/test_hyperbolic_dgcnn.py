@@ -404,3 +404,10 @@ def test_a_batch_of_small_integers_has_the_same_gradients():
         torch.autograd.grad(model(pos, own).square().sum(), pos)[0] for own in (batch, batch.int())
     )
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("batch", [torch.zeros(24), [0] * 24], ids=["float", "list"])
+def test_a_batch_that_holds_no_integers_is_named(batch):
+    model = HyperbolicDGCNN(manifold=PoincareBall(), k=4)
+    with pytest.raises(TypeError, match="'batch' must be a tensor of integers"):
+        model(torch.randn(24, 3), batch)

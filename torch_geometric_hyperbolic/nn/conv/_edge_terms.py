@@ -1,4 +1,4 @@
-r"""What a first linear layer makes of the edges of a graph, its matrix products on nodes."""
+"""The edges of a graph, and of described windows, as a first linear layer sees them."""
 
 from typing import NamedTuple, Protocol
 

@@ -41,8 +41,8 @@ class EquivariantConv(MessagePassing):
 
     with sums of points taken on the hyperboloid and scaled back to it
     (:class:`~torch_geometric_hyperbolic.nn.MidpointAggregation`, in any model; the weighted mean in
-    flat space), :math:`\epsilon` the rounding of the dtype, so that no weight is 0, and :math:`u_i`
-    computed from the mean message as :math:`w` from the messages. So
+    flat space), :math:`\epsilon` the rounding of the points' dtype, so that no weight is 0, and
+    :math:`u_i` computed from the mean message as :math:`w` from the messages. So
     the :math:`\mathbf{h}^{\prime}` are invariant, and the points equivariant, to every isometry
     applied to all points of all nodes: :math:`O(n, 1)` in hyperbolic space. That scalars suffice
     for every such function is shown in `"Scalars are universal"
@@ -152,7 +152,7 @@ class EquivariantConv(MessagePassing):
     ) -> tuple[Tensor, Tensor]:
         mean = super().aggregate(inputs, index, dim_size=dim_size)
         logits = torch.cat([self.lin_neighbour(inputs), self.lin_own(mean)])
-        weight = softplus(logits) + torch.finfo(logits.dtype).eps
+        weight = softplus(logits) + torch.finfo(own.dtype).eps
         weight = weight.view(-1, self.out_points, self.in_points)
         members = torch.cat([x_j, own])[:, None].expand(-1, self.out_points, -1, -1)
         node = torch.cat([index, torch.arange(own.size(0), device=index.device)])

@@ -172,13 +172,22 @@ class HConv(MessagePassing):
         alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p_j, s_j)
         return alpha * (p_j - p_i) - beta * p_i
 
-    def aggregate(self, inputs: Tensor, index: Tensor, offset: Tensor, num_targets: int) -> Tensor:
+    def aggregate(
+        self,
+        inputs: Tensor,
+        index: Tensor,
+        offset: Tensor,
+        dim_size: int,
+        num_targets: Optional[int] = None,
+    ) -> Tensor:
         """Sum the messages of every window and offset: ``[N, num_offsets * in_channels]``."""
+        if num_targets is not None:  # PyG counts the first of a pair where the flow is reversed
+            dim_size = num_targets
         slot = index * self.num_offsets + offset
         slots = self.aggr_module(
-            inputs, slot, dim_size=num_targets * self.num_offsets, dim=self.node_dim
+            inputs, slot, dim_size=dim_size * self.num_offsets, dim=self.node_dim
         )
-        return slots.unflatten(self.node_dim, (num_targets, self.num_offsets)).flatten(-2)
+        return slots.unflatten(self.node_dim, (dim_size, self.num_offsets)).flatten(-2)
 
     def __repr__(self) -> str:
         return (

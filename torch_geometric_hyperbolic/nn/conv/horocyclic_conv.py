@@ -112,6 +112,7 @@ class HorocyclicConv(MessagePassing):
         return self.waves(seen)
 
     def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
+        # PyG's dim_size counts the first of a pair where the flow is reversed.
         return self.aggr_module(inputs, index, dim_size=num_targets, dim=self.node_dim)
 
     def __repr__(self) -> str:

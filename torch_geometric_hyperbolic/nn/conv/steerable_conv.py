@@ -216,6 +216,7 @@ class SteerableConv(MessagePassing):
         return radial.to(f_j.dtype)[:, :, None, None] * components[:, None]
 
     def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
+        # PyG's dim_size counts the first of a pair where the flow is reversed.
         return self.aggr_module(inputs, index, dim_size=num_targets, dim=self.node_dim)
 
     def __repr__(self) -> str:
