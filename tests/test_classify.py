@@ -14,6 +14,7 @@ import trimesh
 from trimesh.exchange.ply import export_ply
 
 from torch_geometric_hyperbolic import classify
+from torch_geometric_hyperbolic._shape_files import read_shape
 from torch_geometric_hyperbolic.manifolds import PoincareBall
 from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
 
@@ -513,7 +514,7 @@ SOLID = rows(CORNERS, "v {} {} {}")
 def test_faces_of_obj_files_are_those_they_name(text, tmp_path):
     path = tmp_path / "shape.obj"
     path.write_bytes(text.encode())
-    vertices, faces = classify._read_shape(path)
+    vertices, faces = read_shape(path)
     corners = vertices[faces].round(6)
     assert {tuple(sorted(map(tuple, face))) for face in corners.tolist()} == {
         tuple(sorted(map(tuple, CORNERS[part].astype(float).tolist())))

@@ -8,20 +8,17 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import BytesIO
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_geometric_hyperbolic._shape_files import read_shape
 from torch_geometric_hyperbolic.nn.models import HyperbolicDGCNN
-
-POINTS = (".npy", ".xyz")
-MESHES = (".obj", ".off", ".ply")
 
 #: Quarter turns that take an axis to z: the coordinates in their new order, and their signs.
 TURNS = {
@@ -29,97 +26,6 @@ TURNS = {
     "y": ([0, 2, 1], [1, -1, 1]),
     "z": ([0, 1, 2], [1, 1, 1]),
 }
-
-
-def _read_npy(file: BinaryIO) -> NDArray[np.float64]:
-    """The first three columns of an array of numbers, ``[P, 3]``."""
-    array = np.lib.format.read_array(file, allow_pickle=False)
-    shape = list(array.shape)
-    if array.dtype.kind not in "fiu" or len(shape) != 2 or shape[1] < 3:
-        raise ValueError(f"must hold numbers of shape [P, 3], got {array.dtype} of shape {shape}")
-    return array[:, :3].astype(np.float64)
-
-
-def _read_xyz(file: BinaryIO) -> NDArray[np.float64]:
-    """The first three columns of a text, ``[P, 3]``; a comment begins with ``#``."""
-    lines = file.read().decode("utf-8-sig").splitlines()
-    texts = (line.partition("#")[0].strip() for line in lines)
-    rows = [re.split(r"\s*,\s*|\s+", text)[:3] for text in texts if text]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), 3)
-
-
-def _with_absolute_indices(file: BinaryIO) -> BinaryIO:
-    """An OBJ file whose faces have no negative indices, which count back from the line they stand
-    in (trimesh counts from the end of the file), and no comments.
-    """
-    text = file.read().decode("utf-8-sig", "surrogateescape")
-    text = re.sub(r"\\[ \t]*\r?\n", " ", text)  # where a line goes on
-    if re.search(r"^[ \t]*f\b.*[-#]", text, re.MULTILINE):
-        text = "\n".join(_absolute_lines(text.splitlines()))
-    return BytesIO(text.encode("utf-8", "surrogateescape"))
-
-
-def _absolute_lines(lines: Iterable[str]) -> Iterator[str]:
-    counts = {"v": 0, "vt": 0, "vn": 0}
-    for line in lines:
-        kind, *words = line.partition("#")[0].split() or [""]
-        if kind in counts:
-            counts[kind] += 1
-        if kind == "f":
-            corners = [zip(word.split("/"), counts.values(), strict=False) for word in words]
-            words = ["/".join(_absolute(i, count) for i, count in corner) for corner in corners]
-        yield " ".join([kind, *words])
-
-
-def _absolute(index: str, count: int) -> str:
-    """An index into what ``count`` lines have held so far, from 1."""
-    if not index.startswith("-"):
-        return index
-    if not -count <= int(index) < 0:
-        raise ValueError(f"face index {index} names none of the {count} so far")
-    return str(int(index) + count + 1)
-
-
-def _read_mesh(file: BinaryIO, suffix: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices ``[P, 3]`` and triangles ``[F, 3]``; none, if the file holds points only."""
-    import trimesh
-
-    if suffix == "obj":
-        file = _with_absolute_indices(file)
-    scene = trimesh.load_scene(file, suffix, process=False)
-    mesh = scene.to_mesh()
-    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int64).reshape(-1, 3)
-    if not len(faces):
-        vertices = np.concatenate(
-            [np.empty((0, 3)), *(g.vertices for g in scene.geometry.values())]
-        )
-    elif faces.min() < 0 or faces.max() >= len(vertices):
-        raise ValueError(f"faces must name vertices in [0, {len(vertices)})")
-    return vertices, faces
-
-
-def _read_shape(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Points and triangles of a file, by its suffix; whatever is wrong is one line."""
-    suffix = path.suffix.lower()
-    if suffix not in POINTS + MESHES:
-        known = ", ".join(sorted(POINTS + MESHES))
-        raise ValueError(f"the suffix must be one of {known} (got {path.suffix!r})")
-    if suffix in MESHES:
-        try:
-            import trimesh  # noqa: F401
-        except ImportError as error:
-            install = "pip install 'torch_geometric_hyperbolic[classify]'"
-            raise ValueError(f"{suffix} needs trimesh: {install}") from error
-    try:
-        with path.open("rb") as file:
-            if suffix in MESHES:
-                return _read_mesh(file, suffix[1:])
-            read = _read_npy if suffix == ".npy" else _read_xyz
-            return read(file), np.empty((0, 3), dtype=np.int64)
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
-    except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"cannot be read as {suffix[1:].upper()} ({error})") from error
 
 
 def _in_unit_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,7 +53,7 @@ def _sample_surface(
 
 def load_cloud(path: Path, num_points: int, least: int, seed: int, up: str) -> Tensor:
     """The cloud the network sees, ``[least <= P <= num_points, 3]``."""
-    points, faces = _read_shape(path)
+    points, faces = read_shape(path)
     if not len(faces) and len(points) < least:
         raise ValueError(f"the network needs at least {least} points (got {len(points)})")
     points = _in_unit_sphere(points)
