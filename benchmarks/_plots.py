@@ -151,7 +151,7 @@ def plot_embedding(record: dict[str, Any], path: Path) -> Path:
     limit = 1.03 if disk else 1.05 * float(np.abs(xy).max())
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axis.set_axis_off()
-    space = "Poincaré disk at the midpoint" if disk else "Euclidean plane at the mean"
+    space = "Poincaré disk at the mean" if disk else "Euclidean plane at the mean"
     axis.set_title(
         f"{title(record)}\ntest samples, two principal components "
         f"({100 * embedding['explained']:.0f} %), {space}",

@@ -77,10 +77,11 @@ def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
     for group in group_by_seed(records):
         names: dict[Any, str] = {}
         for record in group:
-            other = names.setdefault(record["run"], record["name"])
-            if other is not record["name"]:
-                both, seed = f"{other} and {record['name']}", record["run"][0]
-                raise UsageError(f"RESULTS: {both} are runs of one seed (got {seed})")
+            run, name = record["run"], record["name"]
+            if run in names:
+                both = f"{names[run]} and {name}"
+                raise UsageError(f"RESULTS: {both} are runs of one seed (got {run[0]})")
+            names[run] = name
     return sorted(records, key=lambda r: (r["data"]["name"], r["config"]["manifold"], r["name"]))
 
 

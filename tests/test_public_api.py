@@ -156,6 +156,7 @@ SHARED_MIRRORS = {
     "datasets/_download.py": "datasets/test_modelnet_points.py",
     "datasets/_point_clouds.py": "datasets/test_modelnet_points.py",
     "datasets/_surfaces.py": "datasets/test_shape_primitives.py",
+    "geometry/_ball.py": "geometry/test_accuracy.py",
     "geometry/_precision.py": "geometry/test_dtypes.py",
     "kernels/_autograd.py": "kernels/test_edge_values.py",
     "kernels/_cloud_search.py": "kernels/test_knn.py",

@@ -64,6 +64,14 @@ _LOG_SINHC_SERIES = (
     0.0,
 )
 
+#: Just below 1, by far more than the rounding of a product and far less than one of a million
+#: points: a share of points that is a whole number but for rounding is not rounded up to the next.
+WHOLE = 1 - 2.0**-40
+
+#: Added to weights of points that must not vanish: one rounding of a weight of 1. Where all others
+#: underflow, points have equal weights instead of none.
+LEAST_WEIGHT = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
+
 #: Coordinates are split at this fraction of the ball's radius, so that the squares of the leading
 #: parts (40 bits) add up exactly in float64 (53 bits).
 _SPLIT = 2.0**-20

@@ -25,15 +25,10 @@ Geometry" <https://arxiv.org/abs/1806.03417>`_.
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.geometry import _ball
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.geometry._precision import full_precision
-from torch_geometric_hyperbolic.geometry.poincare import (
-    _busemann,
-    _exp0_with_gap,
-    _mobius_add,
-    _turn,
-)
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -43,11 +38,10 @@ def split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     return space, (1 / c + dot(space, space)).sqrt()
 
 
-def _image(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
+def _image(space: Tensor, time: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     r"""Stereographic images :math:`X_s / w`, :math:`w = 1 + \sqrt c X_0`, and their gaps
-    :math:`2 / w`, in which nothing cancels; in float64.
+    :math:`2 / w`, in which nothing cancels.
     """
-    space, time = split(x, c)
     w = 1 + c**0.5 * time
     return space / w, 2 / w
 
@@ -203,7 +197,9 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Points of the hyperboloid, ``[..., n + 1]``.
     """
-    point, gap = _mobius_add(*_image(x, c), *_exp0_with_gap(v.double() / 2, c), c)
+    point, gap = _ball.mobius_add_with_gaps(
+        *_image(*split(x, c), c), *_ball.exp0_with_gap(v.double() / 2, c), c
+    )
     return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
 
 
@@ -225,7 +221,7 @@ def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Numbers ``[...]``, 0 at the origin.
     """
-    return _busemann(*_image(x, c), direction, c).to(x.dtype)
+    return _ball.busemann_with_gap(*_image(*split(x, c), c), direction, c).to(x.dtype)
 
 
 def _from_origin(space: Tensor, time: Tensor, v: Tensor, c: Curvature) -> Tensor:
@@ -268,9 +264,10 @@ def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     That is :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)` without
     its differences of large squares.
     """
-    at_origin = _to_origin(*split(x, c), v.double(), c)
-    turned = _turn(*_image(x, c), *_image(y, c), at_origin, c)
-    return _from_origin(*split(y, c), turned, c).to(v.dtype)
+    from_x, to_y = split(x, c), split(y, c)
+    at_origin = _to_origin(*from_x, v.double(), c)
+    turned = _ball.turn(*_image(*from_x, c), *_image(*to_y, c), at_origin, c)
+    return _from_origin(*to_y, turned, c).to(v.dtype)
 
 
 def _minkowski(u: Tensor, v: Tensor) -> Tensor:

@@ -17,9 +17,6 @@ if WITH_NUMBA:
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import farthest as triton_farthest
 
-#: Just below 1: a share of the points that is a whole number but for rounding is not rounded up.
-_BELOW = 1 - 2.0**-40
-
 
 def farthest_points_reference(
     points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
@@ -74,7 +71,7 @@ def farthest_points(
 @farthest_points.register_fake
 def _(points, gap, batch, ratio, clouds=1):  # type: ignore[no-untyped-def]
     if batch is None:
-        size = clouds * math.ceil(_BELOW * ratio * (points.size(0) // clouds))
+        size = clouds * math.ceil(ratio * (points.size(0) // clouds))
     else:
         size = torch.library.get_ctx().new_dynamic_size()
     return points.new_empty(size, dtype=torch.long)
@@ -88,14 +85,14 @@ def _pointers(
     """
     if batch is None:
         size = len(points) // clouds
-        chosen = math.ceil(_BELOW * ratio * size)
+        chosen = math.ceil(ratio * size)
         number = torch.arange(clouds + 1, device=points.device)
         return size * number, chosen * number, size, clouds * chosen
     batch = batch.long()
     if bool((batch[1:] < batch[:-1]).any() or (batch[:1] < 0).any()):
         raise ValueError("'batch' must be sorted and non-negative")
     sizes = torch.bincount(batch, minlength=1)
-    counts = (_BELOW * ratio * sizes.double()).ceil().long()
+    counts = (ratio * sizes.double()).ceil().long()
     start = sizes.new_zeros(1)
     ptr, out_ptr = torch.cat([start, sizes.cumsum(0)]), torch.cat([start, counts.cumsum(0)])
     most, total = torch.stack([sizes.max(), out_ptr[-1]]).tolist()

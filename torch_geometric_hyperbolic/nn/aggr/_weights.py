@@ -26,6 +26,6 @@ def as_index(index: OptTensor, ptr: OptTensor, num_elements: int) -> Tensor:
     return ptr2index(ptr, output_size=num_elements) if index is None else index.long()
 
 
-def with_int64(index: OptTensor) -> OptTensor:
+def as_int64(index: OptTensor) -> OptTensor:
     """The same groups in int64: with int32 the gradients of PyTorch's scattering are wrong."""
     return None if index is None else index.long()

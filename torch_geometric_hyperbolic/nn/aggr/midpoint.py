@@ -8,7 +8,7 @@ from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index, with_int64
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index, as_int64
 
 
 class MidpointAggregation(Aggregation):
@@ -58,7 +58,7 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        index = with_int64(index)
+        index = as_int64(index)
 
         def mean(values: Tensor) -> Tensor:
             total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")

@@ -6,7 +6,7 @@ from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import as_column, with_int64
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_int64
 
 REDUCTIONS = ("max", "min", "mean", "sum")
 
@@ -61,7 +61,7 @@ class TangentAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        index = with_int64(index)
+        index = as_int64(index)
         v = x if self.manifold is None else self.manifold.log0(x)
         if weight is None:
             out = self.reduce(v, index, ptr, dim_size, dim, reduce=self.reduction)

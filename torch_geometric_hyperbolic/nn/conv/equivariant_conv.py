@@ -17,6 +17,8 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
+from torch_geometric_hyperbolic.geometry._numerics import LEAST_WEIGHT
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
@@ -152,7 +154,7 @@ class EquivariantConv(MessagePassing):
     ) -> tuple[Tensor, Tensor]:
         mean = super().aggregate(inputs, index, dim_size=dim_size)
         logits = torch.cat([self.lin_neighbour(inputs), self.lin_own(mean)])
-        weight = softplus(logits) + torch.finfo(own.dtype).eps
+        weight = softplus(logits) + LEAST_WEIGHT[working_dtype(own)]
         weight = weight.view(-1, self.out_points, self.in_points)
         members = torch.cat([x_j, own])[:, None].expand(-1, self.out_points, -1, -1)
         node = torch.cat([index, torch.arange(own.size(0), device=index.device)])

@@ -135,12 +135,12 @@ class HyperbolicEdgeConv(MessagePassing):
     ) -> None:
         check_manifold(manifold)
         check_frame(frame)
-        own_class: Any = type(self)
-        if "propagate" not in vars(own_class) and any(hook in vars(own_class) for hook in HOOKS):
-            own_class.propagate = MessagePassing.propagate  # PyG compiles it for the class's hooks
+        own: Any = type(self)
+        if "propagate" not in vars(own) and any(hook in vars(own) for hook in HOOKS):
+            own.propagate = MessagePassing.propagate  # to be compiled for its own hooks
         super().__init__(aggr=resolve_aggr(aggr, manifold), **kwargs)
         # What explanations run. For a subclass PyG would keep its parent's, compiled without masks.
-        type(self)._orig_propagate = MessagePassing.propagate
+        own._orig_propagate = MessagePassing.propagate
         self.nn = nn
         self.manifold = manifold
         self.frame = frame

@@ -19,7 +19,7 @@ from torch_geometric_hyperbolic.checks import (
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
-from torch_geometric_hyperbolic.nn.aggr._weights import with_int64
+from torch_geometric_hyperbolic.nn.aggr._weights import as_int64
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
@@ -237,10 +237,10 @@ class HyperbolicDGCNN(torch.nn.Module):
         Without ``batch`` it is the number of clouds, all of one size; then nothing waits for a GPU.
         """
         layers = self._layers(pos, batch, batch_size)
-        levels: list[tuple[list[Tensor], OptTensor]] = [([], with_int64(batch))]
+        levels: list[tuple[list[Tensor], OptTensor]] = [([], as_int64(batch))]
         for ratio, (v, own) in zip(self.ratios, layers, strict=True):
             if ratio < 1:
-                levels.append(([], with_int64(own)))
+                levels.append(([], as_int64(own)))
             levels[-1][0].append(v)
         *earlier, (last, own) = [
             (torch.cat(features, dim=-1), own) for features, own in levels if features

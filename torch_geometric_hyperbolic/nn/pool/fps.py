@@ -9,6 +9,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_points,
 )
+from torch_geometric_hyperbolic.geometry._numerics import WHOLE
 from torch_geometric_hyperbolic.kernels import farthest_points, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 
@@ -61,4 +62,4 @@ def fps(
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
     clouds = check_batch_size(batch_size, batch, x)
-    return farthest_points(*to_ball(x, manifold), batch, float(ratio), clouds)
+    return farthest_points(*to_ball(x, manifold), batch, WHOLE * float(ratio), clouds)
