@@ -21,12 +21,6 @@ PIVOTS = torch.tensor([1, 0, -1, 4], dtype=torch.int32)
 MODULE = importlib.import_module("torch_geometric_hyperbolic.kernels.relative_windows")
 
 
-@pytest.fixture(params=["few channels", "many channels"], autouse=True)
-def channels_are(request, monkeypatch):
-    if request.param == "many channels":
-        monkeypatch.setattr(MODULE, "FEW", 0)
-
-
 each_space = pytest.mark.parametrize("manifold", [*CURVED, Euclidean()], ids=str)
 
 
@@ -151,7 +145,9 @@ def test_float32_is_as_close_to_float64_as_the_formula_in_torch(manifold, radius
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
+@pytest.mark.parametrize("small", [0, 2**16])
+def test_threads_and_blocks_do_not_change_the_result(dtype, small, monkeypatch):
+    monkeypatch.setattr(MODULE, "SMALL", small)
     own = inputs(dtype=dtype)
     own[0] = own[0].detach().repeat(8, 1, 1).requires_grad_()
     own[1] = own[1].detach().repeat(8, 1, 1).requires_grad_()
@@ -170,9 +166,9 @@ def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
             assert torch.equal(actual, one)
     finally:
         torch.set_num_threads(threads)
-    # in the cache: a window pixel by pixel, three of them, all four in one product; by images
-    for sizes in ({"PRODUCT": 1}, {"PRODUCT": 40}, {"PRODUCT": 150}, {"FEW": 0, "BLOCK": 1}):
-        for name, value in ({"FEWEST": (2, 2)} | sizes).items():
+    # 32 windows at a time, 16 of them, all in one product; by MKL and by oneDNN
+    for sizes in ({"BLOCK": 32 * 9}, {"BLOCK": 1}, {"PARTS": 1}, {"LEAST": 1}):
+        for name, value in sizes.items():
             monkeypatch.setattr(MODULE, name, value)
         for actual, one in zip(everything(), expected, strict=True):
             # sums of at most 64 products in another order
@@ -202,8 +198,12 @@ def test_windows_without_pixels_are_the_bias():
 def test_arguments_may_be_strided_and_are_left_alone():
     own = inputs()
     before = [t.clone() for t in own[:7]]
-    strided = own[0].detach().mT.contiguous().mT
-    assert torch.equal(relative_windows(strided, *own[1:]), relative_windows(*own))
+    strided = own[0].detach().mT.contiguous().mT.requires_grad_()
+    out, usual = relative_windows(strided, *own[1:]), relative_windows(*own)
+    assert torch.equal(out, usual)
+    pull = torch.randn(4, 4, 2, dtype=torch.float64).permute(2, 1, 0)
+    (grad,) = torch.autograd.grad(out, strided, pull)
+    assert torch.equal(grad, *torch.autograd.grad(usual, own[0], pull.contiguous()))
     assert all(torch.equal(t, b) for t, b in zip(own[:7], before, strict=True))
 
 

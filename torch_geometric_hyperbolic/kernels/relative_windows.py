@@ -3,31 +3,29 @@ r"""The convolution of windows of an image with what each pivot sees in its wind
 :math:`v = b + \sum_o W_o \operatorname{rel}(x, x_o)` over the ball (all of space for
 :math:`c = 0`), where :func:`rel <torch_geometric_hyperbolic.geometry.poincare.rel>` is
 :math:`u\,a(q)\,[(p_o - p) / g_o - q\,p]`. The relative vectors are computed for a few windows at a
-time, meet the weight, and are computed again for the gradient: with few channels in a core's cache,
-with many for a few images at a time.
+time, meet the weight, and are computed again for the gradient.
 """
-
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d, linear, pad
+from torch.nn.grad import conv2d_weight
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import relative_windows as loops
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, parallel
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import as_arrays, in_threads
 
-#: Largest ``F F'`` for which everything happens in the cache.
-FEW = 2**12
-#: Windows of a block in the cache: fewest that are worth a product with the whole weight, forward
-#: and backward, and most.
-FEWEST, MOST = (16, 64), 128
-#: Parts of a batch whose gradients of the weight are summed before they join.
-PARTS = 16
-#: Numbers held at a time where there are many channels, unless one image alone needs more.
-BLOCK = 2**22
+#: Numbers of relative vectors that a thread holds at a time.
+BLOCK = 2**19
+#: Parts of a batch that threads share, and the windows that are worth one.
+PARTS, LEAST = 16, 256
+#: Rows come to oneDNN as the pixels of so many images; of fewer PyTorch makes products by MKL.
+DEALT = 16
+#: Numbers up to which a product by MKL is quicker called.
+SMALL = 2**16
 
 
 @torch.library.custom_op("tgh::relative_windows", mutates_args=())
@@ -57,25 +55,23 @@ def relative_windows(
         unit (float): length of a relative vector over that in the ball.
 
     Returns:
-        Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for a block
-        of windows per thread (and for :data:`PARTS` weights in the backward pass), or for
-        :data:`BLOCK` numbers, beside the result.
+        Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for
+        :data:`BLOCK` numbers per thread, and for :data:`PARTS` weights in the backward pass, beside
+        the result.
     """
-    images, (windows, pixels) = len(points), table.shape
-    out = weight.new_empty(images, windows, len(weight))
-    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, pivots)
-    if weight.numel() <= FEW * pixels:
-        matrices, rows = _matrices(weight, pixels, FEWEST[0])
-        blocks = images * -(-windows // rows)
-        parallel(loops.convolve, blocks, points, inverse, *how, matrices.mT, bias, rows, out)
-        return out
-    for block, patches in _blocks(weight, images, windows):
-        few = (points[block], inverse[block])
-        parallel(loops.fill, len(patches), *few, *how, patches.view(1, -1, pixels, points.size(2)))
-        to = out[block].flatten(0, 1)
-        torch.mm(patches, weight.t(), out=to)
-        if bias is not None:
-            to += bias
+    out = weight.new_empty(len(points), len(table), len(weight))
+    inverse = gap[..., 0].reciprocal()
+    given = as_arrays(points, inverse, c.item(), unit, table, pivots)
+    rows = out.flatten(0, 1)
+    count = _rows(weight, len(rows))
+
+    def task(block: int) -> None:
+        some = rows[block * count : (block + 1) * count]
+        vectors = weight.new_empty(len(some), weight.size(1))
+        loops.fill(block * count, *given, *as_arrays(vectors))
+        some.copy_(_products(vectors, weight, bias))
+
+    in_threads(task, -(-len(rows) // count))
     return out
 
 
@@ -96,27 +92,25 @@ def relative_windows_backward(
     unit: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by points, gaps, curvature and weight; a thread owns whole images."""
-    (images, nodes, channels), (windows, pixels) = points.shape, table.shape
-    d_points, d_gap = points.new_empty(points.shape), gap.new_empty(images, nodes)
-    d_c = gap.new_empty(images)
-    inverse, how = gap[..., 0].reciprocal(), (c.item(), unit, table, pivots)
-    if weight.numel() <= FEW * pixels:
-        matrices, rows = _matrices(weight, pixels, FEWEST[1])
-        parts = min(images, PARTS)
-        cuts = torch.arange(parts + 1) * images // max(1, parts)
-        by_part = weight.new_empty(parts, *matrices.shape)
-        given = (points, inverse, *how, matrices, rows, grad, cuts)
-        parallel(loops.gradients, parts, *given, d_points, d_gap, d_c, by_part)
-        d_weight = torch.from_numpy(by_part.numpy().sum(0)).movedim(0, 1).flatten(1)
-        return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
-    d_weight = weight.new_zeros(weight.shape)
-    for block, patches in _blocks(weight, images, windows):
-        few, of_few = (points[block], inverse[block]), (d_points[block], d_gap[block], d_c[block])
-        pull = grad[block].flatten(0, 1)
-        torch.mm(pull, weight, out=patches)
-        vectors = patches.view(1, -1, pixels, channels)
-        parallel(loops.refill, len(few[0]), *few, *how, vectors, *of_few)
-        d_weight.addmm_(pull.t(), patches)
+    inverse = gap[..., 0].reciprocal()
+    given = as_arrays(points, inverse, c.item(), unit, table, pivots)
+    d_points, d_gap = points.new_zeros(points.shape), inverse.new_zeros(inverse.shape)
+    d_c, pulls = gap.new_zeros(len(points)), grad.flatten(0, 1)
+    count = _rows(weight, len(pulls))
+    parts = min(len(points), PARTS, -(-len(pulls) // count))
+    d_weight = weight.new_zeros(parts, *weight.shape)
+    arrays = as_arrays(d_points, d_gap, d_c)
+
+    def task(part: int) -> None:
+        first, last = (len(points) * p // parts * len(table) for p in (part, part + 1))
+        for start in range(first, last, count):
+            pull = pulls[start : min(start + count, last)]
+            vectors = _products(pull, weight.t())
+            loops.refill(start, *given, *as_arrays(vectors), *arrays)
+            d_weight[part] += _sums(pull, vectors)
+
+    in_threads(task, parts)
+    d_weight = torch.from_numpy(d_weight.numpy().sum(0))
     return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
 
 
@@ -130,25 +124,35 @@ def _(grad, points, gap, c, weight, table, pivots, unit):  # type: ignore[no-unt
     )
 
 
-def _matrices(weight: Tensor, pixels: int, fewest: int) -> tuple[Tensor, int]:
-    """Weights of all pixels ``[1, F', K * F]`` or of each ``[K, F', F]``; windows of a block."""
-    whole = fewest * weight.numel() <= PRODUCT
-    matrices = weight.unflatten(1, (1 if whole else pixels, -1)).movedim(1, 0)
-    return matrices, max(1, min(MOST, PRODUCT // max(1, matrices[0].numel())))
+def _rows(weight: Tensor, windows: int) -> int:
+    """Windows of a block: as many as fit, but no more than leave each part some."""
+    fit = BLOCK // max(1, weight.size(1))
+    return DEALT * max(1, min(fit, max(LEAST, windows // PARTS)) // DEALT)
 
 
-def _blocks(weight: Tensor, images: int, windows: int) -> Iterator[tuple[slice, Tensor]]:
-    """Slices of the batch, and memory for the windows of each: ``[images * M, K * F]``.
+def _products(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Rows times the transposed weight, plus the bias."""
+    if rows.dtype != torch.float32 or rows.numel() <= SMALL:
+        return linear(rows, weight, bias)
+    out = conv2d(_dealt(rows), weight[:, :, None, None], bias)
+    return out.movedim(1, -1).reshape(-1, len(weight))[: len(rows)]
 
-    A power of two of images, so that threads get even shares.
+
+def _sums(pull: Tensor, rows: Tensor) -> Tensor:
+    """Outer products of rows of both, summed."""
+    if rows.dtype != torch.float32 or rows.numel() <= SMALL:
+        return pull.t() @ rows
+    size = (pull.size(1), rows.size(1), 1, 1)
+    return conv2d_weight(_dealt(rows), size, _dealt(pull))[..., 0, 0]
+
+
+def _dealt(rows: Tensor) -> Tensor:
+    """Rows as pixels of images whose convolutions are oneDNN's, which takes half the time of a
+    product by MKL where that does not know the processor.
     """
-    numbers = weight.size(1)
-    fit = BLOCK // max(1, windows * numbers)
-    step = min(1 << max(0, fit.bit_length() - 1), max(1, images))
-    buffer = weight.new_empty(step * windows, numbers)
-    for start in range(0, images, step):
-        few = min(step, images - start)
-        yield slice(start, start + few), buffer[: few * windows]
+    more = -len(rows) % DEALT
+    padded = pad(rows, (0, 0, 0, more)) if more else rows
+    return padded.view(DEALT, -1, 1, rows.size(1)).movedim(-1, 1)
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

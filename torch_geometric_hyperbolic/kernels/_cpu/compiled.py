@@ -67,7 +67,7 @@ def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
     not depend on where its own range starts or stops. Tensors, also those in named tuples, are
     handed over as contiguous arrays: those that are written to must be contiguous themselves.
     """
-    arrays = [_as_array(arg) for arg in args]
+    arrays = as_arrays(*args)
     threads = max(1, min(torch.get_num_threads(), size))
     cuts = [size * part // threads for part in range(threads + 1)]
     others = [
@@ -80,6 +80,39 @@ def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
         wait(others)
     for other in others:
         other.result()
+
+
+def in_threads(task: Callable[[int], None], parts: int) -> None:
+    """Run ``task(part)`` for each part on PyTorch's number of threads.
+
+    In a task PyTorch's functions use one, so that what they find does not depend on that number.
+
+    A thread's number of threads is its own; one that is new takes the number that was set last.
+    """
+    threads = torch.get_num_threads()
+    todo = iter(range(parts))
+
+    @torch.no_grad()
+    def work() -> None:
+        torch.set_num_threads(1)
+        for part in todo:
+            task(part)
+
+    if threads == 1:
+        work()
+        return
+    workers = [_threads().submit(work) for _ in range(min(threads, parts))]
+    try:
+        wait(workers)
+    finally:
+        torch.set_num_threads(threads)
+    for worker in workers:
+        worker.result()
+
+
+def as_arrays(*args: Any) -> list[Any]:
+    """Tensors as contiguous arrays, also those in named tuples; anything else as it is."""
+    return [_as_array(arg) for arg in args]
 
 
 def _as_array(arg: Any) -> Any:
