@@ -86,8 +86,7 @@ def in_threads(task: Callable[[int], None], parts: int) -> None:
     """Run ``task(part)`` for each part on PyTorch's number of threads.
 
     In a task PyTorch's functions use one, so that what they find does not depend on that number.
-
-    A thread's number of threads is its own; one that is new takes the number that was set last.
+    PyTorch keeps a number for every thread; a new one takes that which was set last, in any.
     """
     threads = torch.get_num_threads()
     todo = iter(range(parts))

@@ -11,20 +11,22 @@ def cloud_cuts(rowptr, col, num_sources):
     part would have more than half of the edges.
     """
     targets = len(rowptr) - 1
-    least_after = np.empty(targets + 1, np.int64)
-    least_after[targets] = num_sources
-    for i in range(targets - 1, -1, -1):
-        least = least_after[i + 1]
+    least, most = np.empty(targets + 1, np.int32), np.empty(targets, np.int32)
+    least[targets] = num_sources
+    for i in range(targets):
+        low, high = np.int32(num_sources), np.int32(-1)
         for e in range(rowptr[i], rowptr[i + 1]):
-            least = min(least, col[e])
-        least_after[i] = least
+            low = col[e] if col[e] < low else low
+            high = col[e] if col[e] > high else high
+        least[i], most[i] = low, high
+    for i in range(targets - 1, -1, -1):
+        least[i] = min(least[i], least[i + 1])  # of this and all that follow
     cuts = np.empty(targets + 1, np.int64)
     cuts[0] = 0
-    count, most, largest = 1, -1, 0
+    count, reached, largest = 1, -1, 0
     for i in range(targets):
-        for e in range(rowptr[i], rowptr[i + 1]):
-            most = max(most, col[e])
-        if most < least_after[i + 1] and rowptr[i + 1] > rowptr[cuts[count - 1]]:
+        reached = max(reached, most[i])
+        if reached < least[i + 1] and rowptr[i + 1] > rowptr[cuts[count - 1]]:
             largest = max(largest, rowptr[i + 1] - rowptr[cuts[count - 1]])
             cuts[count] = i + 1
             count += 1
