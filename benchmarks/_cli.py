@@ -9,9 +9,12 @@ from typing import Any
 
 DEFAULT_OUT = Path(__file__).parent / "out"
 
+#: The largest integer that PyTorch takes.
+LARGEST = 2**63 - 1
+
 #: Flags that say where or how a run is computed, not what: they may change when it is resumed.
 NOT_CONFIG = frozenset(
-    "command handler out results name resume overwrite threads device smoke progress json".split()
+    "command handler out results name resume overwrite threads device smoke progress".split()
 )
 
 
@@ -28,8 +31,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return super()._get_help_string(action)
 
 
-def integer(low: int, high: int = 2**63 - 1) -> Callable[[str], int]:
-    """Flag type: an integer of at least `low` and at most `high`."""
+def integer(low: int) -> Callable[[str], int]:
+    """Flag type: an integer of at least `low` that fits 64 bits."""
 
     def parse(text: str) -> int:
         try:
@@ -38,8 +41,8 @@ def integer(low: int, high: int = 2**63 - 1) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be an integer (got {text!r})") from None
         if value < low:
             raise argparse.ArgumentTypeError(f"must be at least {low} (got {value})")
-        if value > high:
-            raise argparse.ArgumentTypeError(f"must be at most {high} (got {value})")
+        if value > LARGEST:
+            raise argparse.ArgumentTypeError(f"must be at most {LARGEST} (got {value})")
         return value
 
     return parse

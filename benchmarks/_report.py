@@ -5,13 +5,13 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from _cli import UsageError, one_line
-from _files import write_text
+from _files import check_writable, write_json, write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -68,8 +68,25 @@ def command_report(args: argparse.Namespace) -> None:
     print(table, end="")
 
 
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuses files of `--out` and `--table` that cannot be written, before the work."""
+    check_writable(args.out, "--out")
+    if args.table is not None:
+        check_writable(args.table, "--table")
+
+
+def write_outputs(
+    args: argparse.Namespace, record: Mapping[str, Any], cells: list[list[str]]
+) -> None:
+    """Writes a record to `--out` and its table to `--table`, and prints the table."""
+    write_json(args.out, record)
+    if args.table is not None:
+        write_text(args.table, csv_table(cells))
+    sys.stdout.write(markdown_table(cells))
+
+
 def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Reads results files, and all `*.json` of folders, sorted by data, space and seed."""
+    """Reads results files, and all `*.json` of folders, sorted by data, space and name."""
     files = [f for p in paths for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
     if not files:
         raise UsageError("RESULTS: no results files found")

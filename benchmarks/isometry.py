@@ -24,10 +24,9 @@ from _cli import HelpFormatter, integer, run_command
 from _cloud_view import as_nodes
 from _configurations import BALL, CHANNELS, FAMILIES, make_trees, moved
 from _data import Samples
-from _files import check_writable, write_json, write_text
 from _models import count_parameters
 from _record import device_state, git_state, versions
-from _report import csv_table, markdown_table, percent
+from _report import check_outputs, percent, write_outputs
 from _training import Splits, Task, Trainer
 from torch import Generator, Tensor
 from torch.nn import BatchNorm1d, LeakyReLU, Linear, Module, Sequential
@@ -195,9 +194,7 @@ def table_cells(record: dict[str, Any]) -> list[list[str]]:
 
 def command(args: argparse.Namespace) -> None:
     """Trains all networks and writes their scores."""
-    check_writable(args.out, "--out")
-    if args.table is not None:
-        check_writable(args.table, "--table")
+    check_outputs(args)
     torch.set_num_threads(args.threads or torch.get_num_threads())
     sizes = SMOKE if args.smoke else SIZES
     families = len(FAMILIES)
@@ -225,10 +222,7 @@ def command(args: argparse.Namespace) -> None:
         runs = [run(name, task, train, tests, config | {"seed": seed}) for seed in seeds]
         record["networks"][name] = runs
     cells = table_cells(record)
-    write_json(args.out, record)
-    if args.table is not None:
-        write_text(args.table, csv_table(cells))
-    sys.stdout.write(markdown_table(cells))
+    write_outputs(args, record, cells)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

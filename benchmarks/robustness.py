@@ -20,8 +20,7 @@ from _cli import UsageError, integer, run_command
 from _cloud_view import CloudView
 from _clouds import load_clouds
 from _distributed import Process
-from _files import check_writable, write_json, write_text
-from _report import csv_table, markdown_table
+from _report import check_outputs, write_outputs
 from _script import load_model
 from _training import Task, evaluate
 from modelnet40 import BENCHMARK
@@ -77,19 +76,14 @@ def table_cells(runs: dict[str, dict[str, Any]], names: Sequence[str]) -> list[l
 def command(args: argparse.Namespace) -> None:
     """Measures all checkpoints."""
     torch.set_num_threads(args.threads or torch.get_num_threads())
-    check_writable(args.out, "--out")
-    if args.table is not None:
-        check_writable(args.table, "--table")
+    check_outputs(args)
     names, called = args.disturbances, [path.parent.name for path in args.checkpoints]
     twice = [name for name in called if called.count(name) > 1]
     if twice:
         raise UsageError(f"CHECKPOINT: runs must have different names (got {twice[0]} twice)")
     runs = {path.parent.name: measure(path, args.data, names) for path in args.checkpoints}
     cells = table_cells(runs, names)
-    write_json(args.out, runs)
-    if args.table is not None:
-        write_text(args.table, csv_table(cells))
-    sys.stdout.write(markdown_table(cells))
+    write_outputs(args, runs, cells)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["checks", "datasets", "geometry", "manifolds", "nn", "testing"]
+__all__ = ["checks", "datasets", "geometry", "kernels", "manifolds", "nn", "testing"]
 
 
 def __getattr__(name: str) -> ModuleType:

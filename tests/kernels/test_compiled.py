@@ -85,13 +85,39 @@ def test_tasks_are_done_once_each_by_functions_of_one_thread(count, parts):
     with threads(count):
         in_threads(task, parts)
         assert torch.get_num_threads() == count
-        new = []
-        thread = threading.Thread(target=lambda: new.append(torch.get_num_threads()))
-        thread.start()
-        thread.join()
-        assert new == [count]
     assert sorted(seen) == [(part, 1, False) for part in range(parts)]
     assert (2 * weight).requires_grad
+
+
+NEW = """
+import threading
+
+import torch
+
+from torch_geometric_hyperbolic.kernels._cpu.compiled import in_threads
+
+
+def numbers():
+    found = []
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    return found
+
+
+torch.set_num_threads(3)
+in_threads(lambda part: None, 3)
+assert numbers() == [3] * 3
+seen = []
+in_threads(lambda part: seen.extend(numbers()), 2)
+assert seen == [3] * 6
+"""
+
+
+def test_other_threads_keep_their_numbers():
+    command = [sys.executable, "-c", NEW]
+    subprocess.run(command, check=True, timeout=120, cwd=ROOT)
 
 
 def test_tasks_run_at_the_same_time_and_no_more_than_there_are_threads():

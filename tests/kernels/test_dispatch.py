@@ -17,7 +17,7 @@ LAYER = """
 import warnings
 
 import torch
-from torch_geometric_hyperbolic.kernels import chart, edge_max, exp0, fused_engine, set_fused
+from torch_geometric_hyperbolic.kernels import ball_and_log, edge_max, exp0, fused_engine, set_fused
 from torch_geometric_hyperbolic.manifolds import PoincareBall
 from torch_geometric_hyperbolic.nn import DynamicHyperbolicEdgeConv
 
@@ -32,7 +32,7 @@ with warnings.catch_warnings(record=True) as caught:
     out.square().sum().backward()
 said = [str(w.message) for w in caught if "numba" in str(w.message)]
 print(fused_engine(x), len(said), *said, sep="|")
-print(out.sum().item(), x.grad.abs().sum().item(), chart(x, ball)[1].sum().item())
+print(out.sum().item(), x.grad.abs().sum().item(), ball_and_log(x, ball)[1].sum().item())
 """
 
 

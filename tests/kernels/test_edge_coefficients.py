@@ -199,9 +199,11 @@ def test_in_flat_space_scalars_do_not_look_at_points():
     far = torch.tensor([[1e200], [torch.inf]], dtype=DOUBLE)
     one = torch.ones(2, 1, dtype=DOUBLE)
     graph = (torch.tensor([0, 2, 4]), torch.tensor([0, 1, 0, 1], dtype=torch.int32))
-    alpha, beta = edge_coefficients(far, one, -far, one, number(0.0), 1.0, *graph, DOUBLE)
+    scalars = lambda p, q: edge_coefficients(p, one, q, one, number(0.0), 1.0, *graph, DOUBLE)  # noqa: E731
+    alpha, beta = scalars(far, -far)
     assert alpha.tolist() == [1.0] * 4
     assert beta.tolist() == [0.0] * 4
+    assert not any(grad.any() for grad in gradients(scalars, [far, -far]))
 
 
 @pytest.mark.parametrize("size", [SIZES[name] for name in ("no edges", "no targets", "nothing")])

@@ -14,7 +14,8 @@ from tests.kernels.graphs import (
     strided,
 )
 from torch_geometric_hyperbolic.geometry._numerics import MIN_GAP
-from torch_geometric_hyperbolic.kernels import chart, exp0, radial, set_fused, to_ball
+from torch_geometric_hyperbolic.kernels import ball_and_log, exp0, radial, set_fused, to_ball
+from torch_geometric_hyperbolic.kernels._space import fuses
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -34,7 +35,7 @@ class Subclass(PoincareBall):
     """Has the right to other verbs."""
 
 
-def chart_by_verbs(x, manifold):
+def by_verbs_of_ball(x, manifold):
     return (*manifold.to_ball(x), manifold.log0(x))
 
 
@@ -59,7 +60,7 @@ def points(manifold, radii=RADII, dtype=torch.float64, channels=3):
     return torch.cat([inside, beyond]).to(dtype)
 
 
-def assert_equal_charts(actual, expected, x, manifold):
+def assert_equal_images(actual, expected, x, manifold):
     """Equal to a few roundings of the dtype, and of the gap, whose smallest values feel one
     rounding of a float64 coordinate.
     """
@@ -88,8 +89,8 @@ def assert_equal_charts(actual, expected, x, manifold):
 def test_charts_are_those_of_the_verbs(space, dtype, c, learnable):
     manifold = space(c, learnable)
     x = points(manifold, dtype=dtype)
-    assert radial.fuses(x, manifold)
-    assert_equal_charts(chart(x, manifold), chart_by_verbs(x, manifold), x, manifold)
+    assert fuses(x, manifold)
+    assert_equal_images(ball_and_log(x, manifold), by_verbs_of_ball(x, manifold), x, manifold)
 
 
 @each_space
@@ -99,7 +100,7 @@ def test_charts_are_those_of_the_verbs(space, dtype, c, learnable):
 def test_exponentials_are_those_of_the_verb(space, dtype, c, learnable):
     manifold = space(c, learnable)
     v = vectors(c, [*RADII, 43.9, 44.1, 100.0, 1e4], dtype=dtype)
-    assert radial.fuses(v, manifold)
+    assert fuses(v, manifold)
     actual, expected = exp0(v, manifold), manifold.exp0(v)
     assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
     # sinh(s) feels s roundings of s; at the boundary float64 points stay in the ball
@@ -114,7 +115,7 @@ def test_exponentials_are_those_of_the_verb(space, dtype, c, learnable):
 def test_exponentials_and_charts_are_inverse(space, dtype):
     manifold = space(0.7)
     v = vectors(0.7, [0.0, 1e-8, 0.01, 0.5, 2.0], dtype=dtype)
-    back = chart(exp0(v, manifold), manifold)[2]
+    back = ball_and_log(exp0(v, manifold), manifold)[2]
     torch.testing.assert_close(back, v, rtol=100 * EPS[dtype], atol=0.0)
 
 
@@ -125,15 +126,15 @@ def test_any_number_of_channels_and_no_points(space, dtype, channels):
     manifold = space(0.7)
     x = points(manifold, [0.0, 0.5, 3.0, 1.0], dtype, channels)[:-4]
     for few in (x, x[:0]):
-        actual, expected = chart(few, manifold), chart_by_verbs(few, manifold)
+        actual, expected = ball_and_log(few, manifold), by_verbs_of_ball(few, manifold)
         for one, other in zip(actual, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=4 * EPS[one.dtype], atol=1e-14)
         v = actual[2]
         torch.testing.assert_close(
             exp0(v, manifold), manifold.exp0(v), rtol=8 * EPS[dtype], atol=0.0
         )
-        for function in (chart, exp0):
-            argument = few if function is chart else v
+        for function in (ball_and_log, exp0):
+            argument = few if function is ball_and_log else v
             (grad,) = gradients(lambda t, f=function: f(t, manifold), [argument])
             assert grad.shape == argument.shape
 
@@ -147,7 +148,7 @@ def test_huge_inputs_have_finite_results_and_gradients(space, dtype, huge):
     manifold = space(0.7, learnable=True)
     x = torch.randn(5, 4, dtype=dtype).sign() * scale
     x[2, 1:] = 0
-    for function in (chart, exp0):
+    for function in (ball_and_log, exp0):
         given = x.clone().requires_grad_()
         out = function(given, manifold)
         outputs = [out] if function is exp0 else list(out)
@@ -172,10 +173,10 @@ def test_a_bad_row_stays_one_and_spoils_no_other(space, dtype, bad):
 
     def results(function, x):
         """Values, then the gradient."""
-        of = lambda t: [exp0(t, manifold)] if function is exp0 else chart(t, manifold)  # noqa: E731
+        of = lambda t: [exp0(t, manifold)] if function is exp0 else ball_and_log(t, manifold)  # noqa: E731
         return [*of(x), *gradients(of, [x])]
 
-    for function in (chart, exp0):
+    for function in (ball_and_log, exp0):
         pairs = list(zip(results(function, spoiled), results(function, x), strict=True))
         for actual, expected in pairs:
             assert torch.equal(actual[others], expected[others])
@@ -187,21 +188,21 @@ def test_a_bad_row_stays_one_and_spoils_no_other(space, dtype, bad):
 
 
 @each_space
-@pytest.mark.parametrize("function", [chart, exp0], ids=["chart", "exp0"])
+@pytest.mark.parametrize("function", [ball_and_log, exp0], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("radius", [0.02, 0.5, 3.0])
 def test_gradients_are_those_of_finite_differences(space, function, radius):
     """In points and ``c``, on both sides of the threshold under which a series is used."""
     manifold = space(0.7)
-    operator = radial._chart if function is chart else radial._exp0
+    operator = radial._ball_and_log if function is ball_and_log else radial._exp0
     hyperboloid = space is Lorentz
     v = vectors(0.7, of_log0(space, [0.0, radius, 0.7 * radius]))
-    given = manifold.exp0(v) if function is chart else v
+    given = manifold.exp0(v) if function is ball_and_log else v
     c = torch.tensor(0.7, dtype=torch.float64)
 
     def differentiable(given, c):
         return operator(given, c, hyperboloid)
 
-    if function is chart and hyperboloid:  # the time does not count
+    if function is ball_and_log and hyperboloid:  # the time does not count
         space_part = given[:, 1:].clone()
         assert torch.autograd.gradcheck(
             lambda s, c: differentiable(torch.cat([given[:, :1], s], dim=1), c),
@@ -233,7 +234,7 @@ def test_gradients_are_those_of_the_verbs(space, c, radius):
     manifold = space(c, learnable=True).double()
     v = vectors(c, of_log0(space, [radius]))
     cases = [
-        (chart, chart_by_verbs, manifold.exp0(v).detach()),
+        (ball_and_log, by_verbs_of_ball, manifold.exp0(v).detach()),
         (exp0, lambda v, m: m.exp0(v), v),
     ]
     for fused, verb, given in cases:
@@ -272,7 +273,9 @@ def test_gradients_of_what_is_shortened_do_not_look_along_the_ray(space, dtype):
 
     def by_chart(x, c):
         x = torch.cat([x[:, :1], x], 1) if hyperboloid else x
-        return dict(zip(("point", "gap", "log"), radial._chart(x, c, hyperboloid), strict=True))
+        return dict(
+            zip(("point", "gap", "log"), radial._ball_and_log(x, c, hyperboloid), strict=True)
+        )
 
     def by_exp0(v, c):
         x = radial._exp0(v, c, hyperboloid)
@@ -294,7 +297,7 @@ def test_gradients_of_what_is_shortened_do_not_look_along_the_ray(space, dtype):
 
 
 @each_space
-@pytest.mark.parametrize("function", [chart, exp0, to_ball], ids=["chart", "exp0", "to_ball"])
+@pytest.mark.parametrize("function", [ball_and_log, exp0, to_ball], ids=lambda f: f.__name__)
 def test_the_gradient_by_the_curvature_of_many_rows_does_not_depend_on_threads(space, function):
     """PyTorch splits a sum of more than 32,768 numbers among its threads."""
     manifold = space(0.7, learnable=True)
@@ -310,7 +313,7 @@ def test_the_gradient_by_the_curvature_of_many_rows_does_not_depend_on_threads(s
 
 @each_space
 @each_dtype
-@pytest.mark.parametrize("function", [chart, exp0], ids=["chart", "exp0"])
+@pytest.mark.parametrize("function", [ball_and_log, exp0], ids=lambda f: f.__name__)
 def test_memory_layout_and_threads_do_not_change_a_bit(space, dtype, function):
     manifold = space(0.7)
     x = points(manifold, torch.linspace(0.0, 8.0, 40).tolist(), dtype)
@@ -327,7 +330,7 @@ def test_memory_layout_and_threads_do_not_change_a_bit(space, dtype, function):
 
 
 @each_space
-@pytest.mark.parametrize("function", [chart, exp0], ids=["chart", "exp0"])
+@pytest.mark.parametrize("function", [ball_and_log, exp0], ids=lambda f: f.__name__)
 def test_gradients_are_not_differentiable_again(space, function):
     manifold = space(0.7)
     x = points(manifold, [0.5, 1.0]).requires_grad_()
@@ -346,7 +349,7 @@ def test_the_operators_are_registered_as_torch_expects(space, dtype):
     c = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     x = points(manifold, [0.5, 1.0], dtype)[:4].requires_grad_()
     v = vectors(0.7, [0.5, 1.0], dtype=dtype).requires_grad_()
-    opcheck(torch.ops.tgh.chart.default, (x, c, hyperboloid))
+    opcheck(torch.ops.tgh.ball_and_log.default, (x, c, hyperboloid))
     opcheck(torch.ops.tgh.exp0.default, (v, c, hyperboloid))
 
 
@@ -355,7 +358,7 @@ def test_they_compile(space):
     manifold = space(0.7)
 
     def function(v):
-        point, gap, log = chart(exp0(v, manifold), manifold)
+        point, gap, log = ball_and_log(exp0(v, manifold), manifold)
         return (point * gap).sum() + log.tanh()
 
     assert_compiles(function, [vectors(0.7, [0.5, 1.0])])
@@ -374,10 +377,12 @@ def refuse(*args):
     ids=["Euclidean", "subclass", "learnable subclass"],
 )
 def test_other_manifolds_use_their_verbs(monkeypatch, manifold):
-    monkeypatch.setattr(radial, "_chart", refuse)
+    monkeypatch.setattr(radial, "_ball_and_log", refuse)
     monkeypatch.setattr(radial, "_exp0", refuse)
     x = torch.rand(4, 3)
-    for actual, expected in zip(chart(x, manifold), chart_by_verbs(x, manifold), strict=True):
+    for actual, expected in zip(
+        ball_and_log(x, manifold), by_verbs_of_ball(x, manifold), strict=True
+    ):
         assert torch.equal(actual, expected)
     assert torch.equal(exp0(x, manifold), manifold.exp0(x))
 
@@ -385,21 +390,21 @@ def test_other_manifolds_use_their_verbs(monkeypatch, manifold):
 @pytest.mark.parametrize("shape", [(2, 4, 3), (2, 0, 3), (1, 1, 2, 3)])
 def test_points_may_have_any_leading_dimensions(shape):
     ball, x = PoincareBall(), torch.rand(shape) / 2
-    for actual, expected in zip(chart(x, ball), chart_by_verbs(x, ball), strict=True):
+    for actual, expected in zip(ball_and_log(x, ball), by_verbs_of_ball(x, ball), strict=True):
         torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(exp0(x, ball), ball.exp0(x))
 
 
 def test_single_points_and_switched_off_operators_use_the_verbs(monkeypatch):
     ball, x = PoincareBall(), torch.rand(4, 3) / 2
-    monkeypatch.setattr(radial, "_chart", refuse)
+    monkeypatch.setattr(radial, "_ball_and_log", refuse)
     monkeypatch.setattr(radial, "_exp0", refuse)
-    assert torch.equal(chart(x[0], ball)[2], ball.log0(x[0]))
+    assert torch.equal(ball_and_log(x[0], ball)[2], ball.log0(x[0]))
     assert torch.equal(exp0(x[0], ball), ball.exp0(x[0]))
     with pytest.raises(AssertionError, match="the operator was called"):
-        chart(x, ball)
+        ball_and_log(x, ball)
     set_fused(False)
     try:
-        assert torch.equal(chart(x, ball)[2], ball.log0(x))
+        assert torch.equal(ball_and_log(x, ball)[2], ball.log0(x))
     finally:
         set_fused(True)

@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.kernels import (
     edge_values,
     group_edges,
 )
+from torch_geometric_hyperbolic.kernels._slopes import Activated, Given, Selected
 from torch_geometric_hyperbolic.manifolds import PoincareBall
 from torch_geometric_hyperbolic.typing import WITH_TRITON
 
@@ -84,8 +85,8 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     edges.values(*given)
     edges.activated_sums(*given, 0.2)
     _, edge, _, _ = edges.extremes(*given, moments[0])
-    selected, activated = edge_gradients.Selected(edge), edge_gradients.Activated(0.2)
-    for how in (selected, activated, edge_gradients.Given(absolute[:1])):
+    selected, activated = Selected(edge), Activated(0.2)
+    for how in (selected, activated, Given(absolute[:1])):
         edge_gradients.gradients(*given, how, absolute, *moments)
     gap_i, gap_j = relative_i[:, :1], relative_j[:, :1]
     points = (absolute, gap_i, relative_j.float(), gap_j, gap_i[0, 0], 2.0, rowptr, col)
@@ -111,7 +112,14 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     assert compiled == {
         *("_values", "_extremes", "_activated_sums", "_grad_targets", "_grad_sources"),
         *("_coefficients", "_grad_edges", "_grad_points"),
-        *("_chart", "_chart_gradients", "_exp0", "_exp0_gradients", "_nearest", "_choose"),
+        *(
+            "_ball_and_log",
+            "_ball_and_log_gradients",
+            "_exp0",
+            "_exp0_gradients",
+            "_nearest",
+            "_choose",
+        ),
         *("_activate", "_activate_gradients", "_batch_affine", "_batch_affine_gradients"),
         "_targets",
     }

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels import (
     affine_activation,
+    ball_and_log,
     batch_affine,
-    chart,
     edge_coefficients,
     edge_max,
     edge_sum,
@@ -48,7 +48,13 @@ from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, P
 
 OPERATORS = (
     *(affine_activation, _affine_activation_backward, batch_affine, _batch_affine_backward),
-    *(radial._chart, radial._chart_backward, radial._exp0, radial._exp0_backward, farthest_points),
+    *(
+        radial._ball_and_log,
+        radial._ball_and_log_backward,
+        radial._exp0,
+        radial._exp0_backward,
+        farthest_points,
+    ),
     *(_edge_coefficients, _edge_coefficients_backward, edge_max, _edge_max_backward),
     *(edge_sum, _edge_sum_backward, edge_values, _edge_values_backward),
 )
@@ -232,7 +238,7 @@ def along_rays(device: torch.device, manifold: Manifold, dtype: torch.dtype, cha
     x = manifold.exp0(v)
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(exp0(v, manifold), x, rtol=4 * eps + 1e-13, atol=0)
-    point, gap, log = chart(x, manifold)
+    point, gap, log = ball_and_log(x, manifold)
     expected = (*manifold.to_ball(x), manifold.log0(x))
     torch.testing.assert_close(point, expected[0], rtol=4 * eps, atol=0)
     inner = slice(0, 8)  # beyond, a rounding of a coordinate is more than a gap's
@@ -241,7 +247,7 @@ def along_rays(device: torch.device, manifold: Manifold, dtype: torch.dtype, cha
     torch.testing.assert_close(log[inner], expected[2][inner], rtol=4 * eps + 1e-12, atol=0)
 
     def of_chart(x: Tensor) -> tuple[Tensor, ...]:
-        return chart(x, manifold)
+        return ball_and_log(x, manifold)
 
     def of_verbs(x: Tensor) -> tuple[Tensor, ...]:
         return (*manifold.to_ball(x), manifold.log0(x))
@@ -258,7 +264,7 @@ def learnt_curvature(device: torch.device, space: type[PoincareBall] | type[Lore
     x = manifold.exp0(v).detach()
     weights = torch.randn(4, 9, 4, dtype=torch.float64, device=device)
     grads = []
-    for to, back in ((exp0, chart), (by_verb_exp0, by_verbs)):
+    for to, back in ((exp0, ball_and_log), (by_verb_exp0, by_verbs)):
         out = (*back(x, manifold), to(v, manifold))
         total = sum((w[:, : o.size(1)] * o).sum() for w, o in zip(weights, out, strict=True))
         grads.append(torch.autograd.grad(total, parameter)[0])

@@ -64,9 +64,9 @@ _LOG_SINHC_SERIES = (
     0.0,
 )
 
-#: Just below 1, by far more than the rounding of a product and far less than one of a million
+#: Just below 1, by more than the rounding of a share in float32 and less than one of a million
 #: points: a share of points that is a whole number but for rounding is not rounded up to the next.
-WHOLE = 1 - 2.0**-40
+WHOLE = 1 - 2.0**-23
 
 #: Added to weights of points that must not vanish: one rounding of a weight of 1. Where all others
 #: underflow, points have equal weights instead of none.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._precision import full_precision
-from torch_geometric_hyperbolic.geometry.lorentz import _image, _join, split
+from torch_geometric_hyperbolic.geometry.lorentz import _image, _join, _split
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -27,7 +27,7 @@ def lorentz_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
 @full_precision
 def lorentz_to_ball(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
     """Stereographic image ``[..., n]`` and its gap ``[..., 1]``, both in float64."""
-    return _image(*split(x, c), c)
+    return _image(*_split(x, c), c)
 
 
 @full_precision

@@ -32,7 +32,7 @@ from torch_geometric_hyperbolic.geometry._precision import full_precision
 from torch_geometric_hyperbolic.typing import Curvature
 
 
-def split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
+def _split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     """Space part ``[..., n]`` and recomputed time ``[..., 1]`` of points, in float64."""
     space = num.clip_length(x[..., 1:].double(), c, num.MAX_SPACE)
     return space, (1 / c + dot(space, space)).sqrt()
@@ -57,7 +57,7 @@ def space_and_time(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
 
     The given time is ignored, the radius is at most 44 times the radius of curvature.
     """
-    return split(x, c)
+    return _split(x, c)
 
 
 @full_precision
@@ -76,7 +76,7 @@ def projx(x: Tensor, *, c: Curvature) -> Tensor:
         >>> projx(torch.tensor([9.0, 3.0, 4.0]), c=1.0)
         tensor([5.0990, 3.0000, 4.0000])
     """
-    return _join(split(x, c)[0], c, x.dtype)
+    return _join(_split(x, c)[0], c, x.dtype)
 
 
 def _pair(
@@ -106,7 +106,7 @@ def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Distances ``[...]``.
     """
-    _, q, _, _ = _pair(*split(x, c), *split(y, c), c, once=x.dtype == torch.float64)
+    _, q, _, _ = _pair(*_split(x, c), *_split(y, c), c, once=x.dtype == torch.float64)
     return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
 
 
@@ -144,8 +144,8 @@ def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Tangent vectors at the origin, ``[..., n]``, of length ``dist(x, y)``.
     """
-    space, time = split(x, c)
-    e, q, w_x, _ = _pair(space, time, *split(y, c), c, once=x.dtype == torch.float64)
+    space, time = _split(x, c)
+    e, q, w_x, _ = _pair(space, time, *_split(y, c), c, once=x.dtype == torch.float64)
     return (num.rel_factor(q) * (e - 2 * q / w_x * space)).to(x.dtype)
 
 
@@ -160,7 +160,7 @@ def log0(x: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Tangent vectors at the origin, ``[..., n]``.
     """
-    space, _ = split(x, c)
+    space, _ = _split(x, c)
     return (space * num.asinhc(c * dot(space, space))).to(x.dtype)
 
 
@@ -198,7 +198,7 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
         Points of the hyperboloid, ``[..., n + 1]``.
     """
     point, gap = _ball.mobius_add_with_gaps(
-        *_image(*split(x, c), c), *_ball.exp0_with_gap(v.double() / 2, c), c
+        *_image(*_split(x, c), c), *_ball.exp0_with_gap(v.double() / 2, c), c
     )
     return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
 
@@ -221,7 +221,7 @@ def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
     Returns:
         Numbers ``[...]``, 0 at the origin.
     """
-    return _ball.busemann_with_gap(*_image(*split(x, c), c), direction, c).to(x.dtype)
+    return _ball.busemann_with_gap(*_image(*_split(x, c), c), direction, c).to(x.dtype)
 
 
 def _from_origin(space: Tensor, time: Tensor, v: Tensor, c: Curvature) -> Tensor:
@@ -236,13 +236,13 @@ def _to_origin(space: Tensor, time: Tensor, u: Tensor, c: Curvature) -> Tensor:
 @full_precision
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``."""
-    return _from_origin(*split(x, c), v.double(), c).to(v.dtype)
+    return _from_origin(*_split(x, c), v.double(), c).to(v.dtype)
 
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
     r"""Parallel transport of ``u`` (at ``x``, ``[..., n + 1]``) to the origin, ``[..., n]``."""
-    return _to_origin(*split(x, c), u.double(), c).to(u.dtype)
+    return _to_origin(*_split(x, c), u.double(), c).to(u.dtype)
 
 
 @full_precision
@@ -264,7 +264,7 @@ def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     That is :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)` without
     its differences of large squares.
     """
-    from_x, to_y = split(x, c), split(y, c)
+    from_x, to_y = _split(x, c), _split(y, c)
     at_origin = _to_origin(*from_x, v.double(), c)
     turned = _ball.turn(*_image(*from_x, c), *_image(*to_y, c), at_origin, c)
     return _from_origin(*to_y, turned, c).to(v.dtype)
@@ -287,7 +287,7 @@ def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
     r"""Orthogonal projection to the tangent space at ``x``:
     :math:`U + c\,\langle X, U\rangle_L X`.
     """
-    wide, point = u.double(), _join(split(x, c)[0], c, torch.float64)
+    wide, point = u.double(), _join(_split(x, c)[0], c, torch.float64)
     return (wide + c * _minkowski(point, wide) * point).to(u.dtype)
 
 

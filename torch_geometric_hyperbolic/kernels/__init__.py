@@ -1,5 +1,6 @@
 """Fused operators: compiled loops behind custom operators, each with its formula in PyTorch."""
 
+from torch_geometric_hyperbolic.kernels._space import curvature
 from torch_geometric_hyperbolic.kernels.affine_activation import affine_activation
 from torch_geometric_hyperbolic.kernels.batch_affine import batch_affine
 from torch_geometric_hyperbolic.kernels.channels_last import channels_last
@@ -16,7 +17,7 @@ from torch_geometric_hyperbolic.kernels.knn import knn_table
 from torch_geometric_hyperbolic.kernels.linear_max import linear_max
 from torch_geometric_hyperbolic.kernels.local_coordinates import local_coordinates
 from torch_geometric_hyperbolic.kernels.move import move
-from torch_geometric_hyperbolic.kernels.radial import chart, exp0, log0
+from torch_geometric_hyperbolic.kernels.radial import ball_and_log, exp0, log0
 from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
 from torch_geometric_hyperbolic.kernels.to_ball import to_ball
 from torch_geometric_hyperbolic.kernels.wide_linear import wide_linear
@@ -27,7 +28,8 @@ __all__ = [
     "affine_activation",
     "batch_affine",
     "channels_last",
-    "chart",
+    "ball_and_log",
+    "curvature",
     "edge_coefficients",
     "edge_max",
     "edge_sum",

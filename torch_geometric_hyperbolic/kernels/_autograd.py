@@ -19,8 +19,8 @@ def or_zeros(grad: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
 
 
 def sum_in_order(values: Tensor) -> Tensor:
-    """The sum of a vector on the CPU, the same for any number of threads."""
-    return values.new_tensor(values.numpy().sum())
+    """The sum over the first dimension on the CPU, the same for any number of threads."""
+    return torch.as_tensor(values.numpy().sum(0))
 
 
 def gradients_of(

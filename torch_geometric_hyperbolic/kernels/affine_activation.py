@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
@@ -88,7 +88,7 @@ if WITH_NUMBA:
         blocks = -(-len(z) // affine.BLOCK)
         d_z, sums = z.new_empty(z.shape), scale.new_empty(blocks, 2, len(scale))
         parallel(affine.gradients, blocks, z, edge, scale, shift, slope, grad, d_z, sums)
-        return d_z, torch.from_numpy(sums.numpy().sum(0))
+        return d_z, sum_in_order(sums)
 
 
 if WITH_TRITON:

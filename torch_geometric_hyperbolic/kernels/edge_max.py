@@ -10,6 +10,7 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     or_zeros,
     refuse_second_derivatives,
 )
+from torch_geometric_hyperbolic.kernels._slopes import Selected
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
@@ -102,14 +103,13 @@ def _edge_max_backward(
     beta: Tensor,
     rowptr: Tensor,
     col: Tensor,
-    sign: Tensor,
     edge: Tensor,
     grad_z: Tensor,
     grad_total: Tensor,
     grad_squares: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
-    how = edges.Selected(edge.contiguous().numpy())
+    how = Selected(edge.contiguous().numpy())
     return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares)
 
 
@@ -136,7 +136,7 @@ def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore
     if installed_engine(absolute) is None:
         grads = gradients_of(edge_max_reference, given, (rowptr, col, sign), of_outputs)
     else:
-        grads = _edge_max_backward(*given, rowptr, col, sign, edge, *of_outputs)
+        grads = _edge_max_backward(*given, rowptr, col, edge, *of_outputs)
     return (*grads, None, None, None)
 
 
@@ -162,6 +162,6 @@ if WITH_TRITON:
 
     @_edge_max_backward.register_kernel("cuda")
     def _edge_max_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
-        *terms, _, edge, grad_z, grad_total, grad_squares = given
-        by = (edge_gradients.Selected(edge), grad_z, grad_total, 2 * grad_squares)
+        *terms, edge, grad_z, grad_total, grad_squares = given
+        by = (Selected(edge), grad_z, grad_total, 2 * grad_squares)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -9,6 +9,7 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
 )
+from torch_geometric_hyperbolic.kernels._slopes import Activated
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
@@ -91,7 +92,7 @@ def _edge_sum_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
     none = relative_i.new_zeros(absolute.size(1))
-    return edges.gradients(*given, rowptr, col, edges.Activated(slope), grad, none, none)
+    return edges.gradients(*given, rowptr, col, Activated(slope), grad, none, none)
 
 
 @_edge_sum_backward.register_fake
@@ -134,5 +135,5 @@ if WITH_TRITON:
     def _edge_sum_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
         *terms, slope, grad = given
         none = grad.new_zeros(grad.size(1), dtype=torch.float64)
-        by = (edge_gradients.Activated(slope), grad, none, none)
+        by = (Activated(slope), grad, none, none)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -9,6 +9,7 @@ from torch_geometric_hyperbolic.kernels._autograd import (
     gradients_of,
     refuse_second_derivatives,
 )
+from torch_geometric_hyperbolic.kernels._slopes import Given
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
@@ -86,7 +87,7 @@ def _edge_values_backward(
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
-    how = edges.Given(grad.contiguous().numpy())
+    how = Given(grad.contiguous().numpy())
     none = relative_i.new_zeros(absolute.size(1))
     return edges.gradients(*given, rowptr, col, how, torch.ones_like(absolute), none, none)
 
@@ -130,5 +131,5 @@ if WITH_TRITON:
     def _edge_values_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
         *terms, grad = given
         none = grad.new_zeros(grad.size(1), dtype=torch.float64)
-        by = (edge_gradients.Given(grad), grad, none, none)
+        by = (Given(grad), grad, none, none)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 
+#: What :func:`edge_max`, :func:`edge_sum` and :func:`edge_values` take first.
+EdgeTerms = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
 
 class EdgeVectors(NamedTuple):
     r""":math:`v_e = \alpha_e (R_j - R_i) - \beta_e R_i` of edges :math:`e = (j \to i)` grouped by
@@ -41,6 +44,10 @@ class EdgeVectors(NamedTuple):
         beta = v.new_zeros(v.size(0))
         col = torch.arange(v.size(0), dtype=torch.int32, device=v.device)
         return cls(none, v, torch.ones_like(beta), beta, col)
+
+    def terms(self, absolute: Tensor, rowptr: Tensor) -> EdgeTerms:
+        """What :func:`edge_max` and its siblings take to add ``absolute``, ``[M, n]``, to them."""
+        return absolute, *self[:4], rowptr, self.col
 
     def values(self, rowptr: Tensor) -> Tensor:
         """All of them, ``[E, n]``, in plain PyTorch and float64."""

@@ -22,9 +22,9 @@ from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels._space import constants
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
-from torch_geometric_hyperbolic.kernels.radial import constants
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:

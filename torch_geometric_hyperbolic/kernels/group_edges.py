@@ -46,6 +46,16 @@ def targets_of_edges(rowptr: Tensor, num_edges: int) -> Tensor:
     return targets.repeat_interleave(rowptr.diff(), output_size=num_edges)
 
 
+def mean_of_targets(v: Tensor, rowptr: Tensor) -> Tensor:
+    """The mean of each target's vectors, ``[M, n]``, from those of edges, ``[E, n]``; 0 for a
+    target without edges.
+    """
+    count = rowptr.diff()[:, None]
+    targets = targets_of_edges(rowptr, v.size(0))
+    total = v.new_zeros(len(count), v.size(1)).index_add_(0, targets, v)
+    return total / torch.where(count > 0, count, 1)
+
+
 @group_edges.register_fake
 def _(source, target, num_sources, num_targets):  # type: ignore[no-untyped-def]
     rowptr = target.new_empty(num_targets + 1, dtype=torch.long)

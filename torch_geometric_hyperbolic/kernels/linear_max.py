@@ -6,16 +6,15 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels._slopes import Selected
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
-from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeTerms, EdgeVectors
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import edges
 
-#: What :func:`edge_max` takes, but for the sign.
-Terms = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 #: Windows whose edges are there at a time.
 PART = 1024
 
@@ -51,13 +50,8 @@ def linear_max(
     """
     if fused_engine(absolute) == "numba":
         return _linear_max(absolute, given, weight, rowptr, sign)
-    return edge_max(*_terms(absolute, given @ weight.t(), rowptr), sign)
-
-
-def _terms(absolute: Tensor, value: Tensor, rowptr: Tensor) -> Terms:
-    """What :func:`edge_max` takes where each edge is its own source, with that value ``[E, F]``."""
-    v = EdgeVectors.stored(value, rowptr)
-    return absolute, *v[:4], rowptr, v.col
+    values = EdgeVectors.stored(given @ weight.t(), rowptr)
+    return edge_max(*values.terms(absolute, rowptr), sign)
 
 
 def _parts(rowptr: Tensor) -> tuple[list[tuple[slice, slice]], int]:
@@ -73,13 +67,14 @@ def _parts(rowptr: Tensor) -> tuple[list[tuple[slice, slice]], int]:
 
 def _filled(
     buffer: Tensor, absolute: Tensor, given: Tensor, by_row: Tensor, rowptr: Tensor
-) -> Terms:
+) -> EdgeTerms:
     """The terms of one part, its values in ``buffer``.
 
     ``by_row`` is the transposed weight: with few rows, products with it are several times faster.
     """
     value = torch.mm(given, by_row, out=buffer[: len(given)])
-    return _terms(absolute, value, rowptr - rowptr[0])
+    offsets = rowptr - rowptr[0]
+    return EdgeVectors.stored(value, offsets).terms(absolute, offsets)
 
 
 @torch.library.custom_op("tgh::linear_max", mutates_args=(), device_types="cpu")
@@ -132,7 +127,7 @@ def _linear_max_backward(
         for targets, these in parts:
             offsets = rowptr[targets.start : targets.stop + 1]
             terms = _filled(buffer, absolute[targets], given[these], by_row, offsets)
-            how = edges.Selected((edge[targets] - these.start).numpy())
+            how = Selected((edge[targets] - these.start).numpy())
             by = (how, grad_z[targets], grad_total, 2 * grad_squares)
             d_value = d_buffer[: these.stop - these.start].zero_()
             d_absolute[targets] = edges.gradients_of_own(terms, *by, d_value)

@@ -7,7 +7,7 @@ from torch_geometric_hyperbolic.geometry._numerics import FLAT, TIE, dot, safe_s
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, as_edge_vectors
-from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
+from torch_geometric_hyperbolic.kernels.group_edges import mean_of_targets, targets_of_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -58,13 +58,10 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
 
 def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int, tie: float) -> Tensor:
     """:func:`local_coordinates` of float64 vectors in plain PyTorch."""
-    count = rowptr.diff()
     i = targets_of_edges(rowptr, len(v))
-    residual = v
-    mean = residual.new_zeros(len(count), v.size(1)).index_add_(0, i, residual)
-    mean = mean / torch.where(count > 0, count, 1)[:, None]
+    residual, mean = v, mean_of_targets(v, rowptr)
     squared = dot(residual, residual).squeeze(-1).detach()
-    longest = squared.new_zeros(len(count)).scatter_reduce(0, i, squared, "amax")
+    longest = squared.new_zeros(len(mean)).scatter_reduce(0, i, squared, "amax")
     columns = [residual[:, :0]]
     for _ in range(rank):
         squared = dot(residual, residual).squeeze(-1).detach()

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
+from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.radial import constants, curvature, fuses
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
-    from torch_geometric_hyperbolic.kernels._cpu import ball, pixels
+    from torch_geometric_hyperbolic.kernels._cpu import move as loops
+    from torch_geometric_hyperbolic.kernels._cpu import pixels
     from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
 
 
@@ -44,7 +45,7 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
 def _move(x: Tensor, v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
     out = x.new_empty(x.shape)
     given, rows = _rows(x, v), _rows(out)
-    parallel(ball.move, len(rows[0]), *given, *constants(x, c), hyperboloid, *rows)
+    parallel(loops.move, len(rows[0]), *given, *constants(x, c), hyperboloid, *rows)
     return out
 
 
@@ -59,10 +60,10 @@ def _move_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by points, vectors and curvature, the last summed block by block."""
     given = _rows(pixels.contiguous(grad), x, v)
-    blocks = -(-len(given[0]) // ball.BLOCK)
+    blocks = -(-len(given[0]) // loops.BLOCK)
     d_x, d_v, d_c = x.new_empty(x.shape), v.new_empty(v.shape), c.new_empty(blocks)
     grads = (*_rows(d_x, d_v), d_c)
-    parallel(ball.grad_move, blocks, *given, *constants(x, c), hyperboloid, *grads)
+    parallel(loops.move_gradients, blocks, *given, *constants(x, c), hyperboloid, *grads)
     return d_x, d_v, sum_in_order(d_c)
 
 

@@ -3,10 +3,9 @@ r"""The maps along rays that every layer begins and ends with, in one pass over 
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
-from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses
+from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
@@ -16,7 +15,7 @@ if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import radial as triton_radial
 
 
-def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
+def ball_and_log(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
     """``(*manifold.to_ball(x), manifold.log0(x))``, equal up to rounding.
 
     Args:
@@ -29,13 +28,13 @@ def chart(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
         :math:`O(N F)`; once differentiable where fused.
 
     Example:
-        >>> chart(torch.tensor([[0.5]]), PoincareBall())
+        >>> ball_and_log(torch.tensor([[0.5]]), PoincareBall())
         (tensor([[0.5000]]), tensor([[0.7500]], dtype=torch.float64), tensor([[0.5493]]))
     """
     if not fuses(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
     rows = x.flatten(0, -2)
-    point, gap, log = _chart(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
+    point, gap, log = _ball_and_log(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
     shape = x.shape[:-1]
     return (
         point.unflatten(0, shape),
@@ -81,48 +80,36 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         >>> log0(torch.tensor([[0.5]]), PoincareBall())
         tensor([[0.5493]])
     """
-    return chart(x, manifold)[2] if fuses(x, manifold) else manifold.log0(x)
+    return ball_and_log(x, manifold)[2] if fuses(x, manifold) else manifold.log0(x)
 
 
-def fuses(x: Tensor, manifold: Manifold) -> bool:
-    """Whether the operators take these points or vectors."""
-    known = type(manifold) in (PoincareBall, Lorentz)
-    usual = x.dim() > 1 and x.size(-1) > 0 and x.dtype in num.MIN_GAP
-    return known and usual and fused_engine(x) is not None
-
-
-def curvature(manifold: Manifold, x: Tensor) -> Tensor:
-    """``manifold.c`` as the float64 tensor that operators take, on the device of ``x``."""
-    if isinstance(manifold.c, Tensor):
-        return manifold.c
-    return torch.full((), manifold.c, dtype=torch.float64, device=x.device)
-
-
-@torch.library.custom_op("tgh::chart", mutates_args=(), device_types="cpu")
-def _chart(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
-    outputs = _chart_outputs(x, c, hyperboloid)
-    parallel(radial.chart, len(x), x, *constants(x, c), hyperboloid, *outputs)
+@torch.library.custom_op("tgh::ball_and_log", mutates_args=(), device_types="cpu")
+def _ball_and_log(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
+    outputs = _ball_and_log_outputs(x, c, hyperboloid)
+    parallel(radial.ball_and_log, len(x), x, *constants(x, c), hyperboloid, *outputs)
     return outputs
 
 
-@_chart.register_fake
-def _chart_outputs(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
+@_ball_and_log.register_fake
+def _ball_and_log_outputs(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
     size = (x.size(0), x.size(1) - hyperboloid)
     point = x.new_empty(size, dtype=torch.float64 if hyperboloid else x.dtype)
     return point, x.new_empty(x.size(0), 1, dtype=torch.float64), x.new_empty(size)
 
 
-@torch.library.custom_op("tgh::chart_backward", mutates_args=(), device_types="cpu")
-def _chart_backward(
+@torch.library.custom_op("tgh::ball_and_log_backward", mutates_args=(), device_types="cpu")
+def _ball_and_log_backward(
     x: Tensor, c: Tensor, hyperboloid: bool, grad_point: Tensor, grad_gap: Tensor, grad_log: Tensor
 ) -> tuple[Tensor, Tensor]:
     d_x, d_c = _like(x), torch.empty(len(x), dtype=torch.float64)
     grads = (grad_point, grad_gap, grad_log)
-    parallel(radial.chart_gradients, len(x), x, *constants(x, c), hyperboloid, *grads, d_x, d_c)
+    parallel(
+        radial.ball_and_log_gradients, len(x), x, *constants(x, c), hyperboloid, *grads, d_x, d_c
+    )
     return d_x, sum_in_order(d_c)
 
 
-@_chart_backward.register_fake
+@_ball_and_log_backward.register_fake
 def _(x, c, hyperboloid, grad_point, grad_gap, grad_log):  # type: ignore[no-untyped-def]
     return _like(x), torch.empty_like(c)
 
@@ -155,19 +142,14 @@ def _like(x: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def constants(x: Tensor, c: Tensor) -> tuple[float, float, float]:
-    """The curvature, the step at which squares are split, and the smallest gap of the dtype."""
-    return c.item(), float(num.split_step(c.item())), num.MIN_GAP[x.dtype]
-
-
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     x, c, ctx.hyperboloid = inputs
     ctx.save_for_backward(x, c)
 
 
 def _backward_chart(ctx, *grads):  # type: ignore[no-untyped-def]
-    refuse_second_derivatives("chart")
-    return (*_chart_backward(*ctx.saved_tensors, ctx.hyperboloid, *grads), None)
+    refuse_second_derivatives("ball_and_log")
+    return (*_ball_and_log_backward(*ctx.saved_tensors, ctx.hyperboloid, *grads), None)
 
 
 def _backward_exp0(ctx, grad):  # type: ignore[no-untyped-def]
@@ -175,24 +157,26 @@ def _backward_exp0(ctx, grad):  # type: ignore[no-untyped-def]
     return (*_exp0_backward(*ctx.saved_tensors, ctx.hyperboloid, grad), None)
 
 
-_chart.register_autograd(_backward_chart, setup_context=_setup_context)
+_ball_and_log.register_autograd(_backward_chart, setup_context=_setup_context)
 _exp0.register_autograd(_backward_exp0, setup_context=_setup_context)
 
 
 if WITH_TRITON:
 
-    @_chart.register_kernel("cuda")
-    def _chart_cuda(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
-        outputs = _chart_outputs(x, c, hyperboloid)
-        triton_radial.chart(x, c, hyperboloid, *outputs)
+    @_ball_and_log.register_kernel("cuda")
+    def _ball_and_log_cuda(
+        x: Tensor, c: Tensor, hyperboloid: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        outputs = _ball_and_log_outputs(x, c, hyperboloid)
+        triton_radial.ball_and_log(x, c, hyperboloid, *outputs)
         return outputs
 
-    @_chart_backward.register_kernel("cuda")
-    def _chart_backward_cuda(
+    @_ball_and_log_backward.register_kernel("cuda")
+    def _ball_and_log_backward_cuda(
         x: Tensor, c: Tensor, hyperboloid: bool, *grads: Tensor
     ) -> tuple[Tensor, Tensor]:
         d_x, d_c = _like(x), c.new_empty(len(x))
-        triton_radial.chart_gradients(x, c, hyperboloid, *grads, d_x, d_c)
+        triton_radial.ball_and_log_gradients(x, c, hyperboloid, *grads, d_x, d_c)
         return d_x, d_c.sum()
 
     @_exp0.register_kernel("cuda")

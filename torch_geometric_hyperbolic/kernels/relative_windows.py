@@ -77,7 +77,7 @@ def relative_windows(
 
 @relative_windows.register_fake
 def _(points, gap, c, weight, bias, table, pivots, unit):  # type: ignore[no-untyped-def]
-    return weight.new_empty(len(points), len(table), len(weight))
+    return weight.new_empty(points.size(0), table.size(0), weight.size(0))
 
 
 @torch.library.custom_op("tgh::relative_windows_backward", mutates_args=())
@@ -110,8 +110,7 @@ def relative_windows_backward(
             d_weight[part] += _sums(pull, vectors)
 
     in_threads(task, parts)
-    d_weight = torch.from_numpy(d_weight.numpy().sum(0))
-    return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), d_weight
+    return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), sum_in_order(d_weight)
 
 
 @relative_windows_backward.register_fake

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
+from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.radial import chart, constants, curvature, fuses
+from torch_geometric_hyperbolic.kernels.radial import ball_and_log
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -37,7 +38,7 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
     if not fuses(x, manifold):
         return manifold.to_ball(x)
     if fused_engine(x) == "triton":
-        return chart(x, manifold)[:2]  # bound by memory, so the logarithm costs nothing
+        return ball_and_log(x, manifold)[:2]  # bound by memory, so the logarithm costs nothing
     rows = x.flatten(0, -2)
     point, gap = _to_ball(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
     return point.unflatten(0, x.shape[:-1]), gap.unflatten(0, x.shape[:-1])

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -64,7 +64,7 @@ def _wide_linear_backward(x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tens
     cuts = torch.arange(parts + 1) * blocks // max(1, parts)
     d_weight = torch.empty(parts, *weight.shape, dtype=torch.float64)
     parallel(loops.gradients, parts, x, weight.double(), rows, grad, cuts, d_x, d_weight)
-    return d_x, torch.from_numpy(d_weight.numpy().sum(0)).to(weight.dtype)
+    return d_x, sum_in_order(d_weight).to(weight.dtype)
 
 
 @_wide_linear_backward.register_fake

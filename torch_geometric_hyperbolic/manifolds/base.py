@@ -33,7 +33,7 @@ class Manifold(GeooptManifold):
     ndim = 1
     reversible = False
 
-    #: Length of :meth:`rel` in the units of the ball of :meth:`to_ball`.
+    #: Length of :meth:`rel` over that in the ball, for the same two points.
     rel_unit = 1.0
 
     @property

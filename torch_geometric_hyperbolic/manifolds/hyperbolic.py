@@ -24,12 +24,7 @@ class Hyperbolic(Manifold):
 
     def __init__(self, c: float = 1.0, learnable: bool = False) -> None:
         super().__init__()
-        number: object = c
-        if isinstance(number, bool) or not isinstance(number, Real):
-            raise TypeError(f"'c' must be a float (got {c!r})")
-        if not (c > 0 and math.isfinite(c)):
-            raise ValueError(f"'c' must be positive and finite, the curvature is -c (got {c})")
-        self._c = float(c)
+        self._c = _checked(c)
         self.log_scale = torch.nn.Parameter(torch.zeros(())) if learnable else None
 
     @property
@@ -45,7 +40,7 @@ class Hyperbolic(Manifold):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Restore what :meth:`get_extra_state` returned."""
-        self._c = float(state)
+        self._c = _checked(float(state))
 
     def projx(self, x: Tensor) -> Tensor:
         """Project any finite vectors onto the manifold; points on it are unchanged."""
@@ -97,3 +92,12 @@ class Hyperbolic(Manifold):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def _checked(c: object) -> float:
+    """A curvature as a float."""
+    if isinstance(c, bool) or not isinstance(c, Real):
+        raise TypeError(f"'c' must be a float (got {c!r})")
+    if not (float(c) > 0 and math.isfinite(c)):
+        raise ValueError(f"'c' must be positive and finite, the curvature is -c (got {c})")
+    return float(c)

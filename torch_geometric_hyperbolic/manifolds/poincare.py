@@ -59,10 +59,10 @@ class PoincareBall(Hyperbolic):
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
-        largest = (1 - _numerics.gap(x.detach(), self.c)).max() if x.numel() else 0.0
+        largest = (1 - _numerics.gap(x.detach(), self.c)).max().item() if x.numel() else 0.0
         if largest < 1:
             return True, None
-        return False, f"'x' must have c * |x|^2 < 1 (got {float(largest):.6g})"
+        return False, f"'x' must have c * |x|^2 < 1 (got {largest:.6g})"
 
     def _check_vector_on_tangent(
         self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5

@@ -16,7 +16,7 @@ def resolve_aggr(aggr: Any, manifold: Manifold) -> Any:
     Names are read as PyG reads them: ``'FrechetMeanAggregation'`` is the same.
 
     Raises:
-        ValueError: if ``aggr`` holds another manifold, or mixes both kinds of aggregation.
+        ValueError: if ``aggr`` holds another manifold, or is several of which one takes points.
     """
     if isinstance(aggr, str):
         name = aggr.lower().replace("_", "").removesuffix("aggregation")
@@ -24,7 +24,9 @@ def resolve_aggr(aggr: Any, manifold: Manifold) -> Any:
     parts = aggr if isinstance(aggr, (list, tuple)) else getattr(aggr, "aggrs", ())
     for part in parts:
         if acts_on_points(resolve_aggr(part, manifold)):
-            raise ValueError(f"'aggr' must not mix points with tangent vectors (got {part})")
+            raise ValueError(
+                f"'aggr' may hold several aggregations, but none of points (got {part})"
+            )
     if acts_on_points(aggr):
         learnable = any(True for _ in manifold.parameters())
         if repr(aggr.manifold) != repr(manifold) or (learnable and aggr.manifold is not manifold):

@@ -68,7 +68,7 @@ def check_layer(
         _boundary(layer, space, v, edge_index)
         if compiled:
             _compilation(layer, x, edge_index)
-    _reset(copy.deepcopy(original).eval(), manifold, in_channels)
+    _reset(copy.deepcopy(original).eval())
 
 
 def _own_manifold(layer: torch.nn.Module, manifold: Manifold) -> Manifold:
@@ -133,7 +133,7 @@ def _copies(layer: torch.nn.Module, space: Manifold, x: Tensor, edge_index: Tens
     assert_close(pickle.loads(pickle.dumps(layer))(x, edge_index), out)
 
 
-def _reset(layer: torch.nn.Module, manifold: Manifold, in_channels: int) -> None:
+def _reset(layer: torch.nn.Module) -> None:
     parameters = list(layer.parameters())
     if not any(p.dim() > 1 for p in parameters):
         return

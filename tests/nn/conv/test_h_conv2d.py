@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.kernels.graphs import threads
 from tests.nn.conv.definition import h_conv2d
 from tests.nn.conv.helpers import (
     CURVED,
@@ -367,3 +368,58 @@ def test_wrong_channels_and_manifold_are_named():
         HConv2d(3, 2.5, 3, manifold=PoincareBall())
     with pytest.raises(TypeError, match=r"'manifold' must be .*\(got None\)"):
         HConv2d(3, 5, 3, manifold=None)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("pivot", [True, False], ids=["0.2", "0.1"])
+def test_inference_mode_and_autocast_change_nothing_for_any_number_of_threads(count, pivot):
+    conv = make_conv(Euclidean(), (8, 8), padding=1, pivot=pivot).float()
+    image = torch.randn(2, 8, 6, 6, requires_grad=True)
+    expected = conv(image)
+    (grad,) = torch.autograd.grad(expected.sum(), image)
+    with threads(count):
+        with torch.inference_mode():
+            assert torch.equal(conv(image), expected)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = conv(image)
+            (found,) = torch.autograd.grad(out.sum(), image)  # within autocast
+    if pivot:
+        assert torch.equal(out, expected)
+        assert torch.equal(found, grad)
+
+
+def test_one_graph_serves_all_sizes_of_batches_and_images():
+    graphs: list[object] = []
+
+    def count(module, inputs):
+        graphs.append(module)
+        return module
+
+    conv = make_conv(PoincareBall()).float()
+    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend=count)
+    for batch in range(2, 8):
+        image = random_image(PoincareBall(), batch, height=3 + batch).float()
+        assert_near(compiled(image), conv(image))
+    assert len(graphs) <= 2
+
+
+@each_space
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"kernel_size": 2, "padding": 2, "dilation": 4},
+        {"kernel_size": (2, 1), "padding": (5, 0), "dilation": (10, 1)},
+    ],
+    ids=["both axes", "one axis"],
+)
+def test_every_pivot_may_lie_on_padding(manifold, kwargs):
+    conv, image = make_conv(manifold, **kwargs), random_image(manifold, height=1, width=1)
+    assert_near(conv(image), by_definition(conv, image), 1e-9)
+
+
+def test_numbers_whose_squares_overflow_are_no_trouble_in_flat_space():
+    conv, image = make_conv(Euclidean(), padding=1).float(), 1e20 * torch.randn(1, 3, 4, 4)
+    image.requires_grad_()
+    out = conv(image)
+    assert_near(out / 1e20, conv.double()(image.double()).float() / 1e20)
+    assert torch.autograd.grad(out.sum(), image)[0].isfinite().all()

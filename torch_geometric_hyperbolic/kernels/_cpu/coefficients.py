@@ -110,8 +110,9 @@ def grad_sources(
         for position in range(colptr[j], colptr[j + 1]):
             e = order[position]
             i = target[position]
-            for k in range(channels):
-                moved[k] += pull[e] * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
+            if pull[e] != 0:  # a flat space does not look at its points
+                for k in range(channels):
+                    moved[k] += pull[e] * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
             by_gap += d_gap[e]
         d_points_j[j] = moved
         d_gap_j[j, 0] = by_gap

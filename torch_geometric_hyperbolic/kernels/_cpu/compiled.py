@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -85,26 +86,22 @@ def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
 def in_threads(task: Callable[[int], None], parts: int) -> None:
     """Run ``task(part)`` for each part on PyTorch's number of threads.
 
-    In a task PyTorch's functions use one, so that what they find does not depend on that number.
-    PyTorch keeps a number for every thread; a new one takes that which was set last, in any.
+    In a task PyTorch's functions use one thread and no autocast, so that what they find does not
+    depend on either; nothing is recorded for gradients.
     """
-    threads = torch.get_num_threads()
     todo = iter(range(parts))
 
-    @torch.no_grad()
     def work() -> None:
-        torch.set_num_threads(1)
-        for part in todo:
-            task(part)
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            for part in todo:
+                task(part)
 
+    threads = torch.get_num_threads()
     if threads == 1:
         work()
         return
     workers = [_threads().submit(work) for _ in range(min(threads, parts))]
-    try:
-        wait(workers)
-    finally:
-        torch.set_num_threads(threads)
+    wait(workers)
     for worker in workers:
         worker.result()
 
@@ -123,8 +120,21 @@ def _as_array(arg: Any) -> Any:
 def _threads() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tgh")
+        _pool = ThreadPoolExecutor(os.cpu_count(), "tgh", initializer=_use_one_thread)
     return _pool
+
+
+def _use_one_thread() -> None:
+    """PyTorch's functions use one thread in the thread that calls this.
+
+    ``torch.set_num_threads`` also tells all threads to come; what they were told before is told
+    again, by a thread that is gone then.
+    """
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    again = threading.Thread(target=torch.set_num_threads, args=(number,))
+    again.start()
+    again.join()
 
 
 def _forget_threads() -> None:

@@ -7,7 +7,7 @@ in float64 registers. A thread owns whole targets, or whole sources, or whole cl
 threads write the same row and every sum has one order.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,24 +16,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._cpu import graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
-
-
-class Selected(NamedTuple):
-    """The edge that each target and channel took its value from, ``[M, F]``."""
-
-    edge: Any
-
-
-class Given(NamedTuple):
-    """The gradient of every edge's value, ``[E, F]``."""
-
-    grad: Any
-
-
-class Activated(NamedTuple):
-    """The slope of the activation below zero."""
-
-    slope: float
+from torch_geometric_hyperbolic.kernels._slopes import Activated, Given, Selected
 
 
 def _weight(how: Any, i: int, e: int, channel: int, z: float) -> float:

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from torch_geometric_hyperbolic.kernels._cpu.ball import move
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.move import move
 from torch_geometric_hyperbolic.kernels._cpu.radial import dot, point_row, row_gap
 from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor
 from torch_geometric_hyperbolic.kernels._cpu.windows import largest

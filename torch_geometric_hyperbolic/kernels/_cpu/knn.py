@@ -1,7 +1,7 @@
 r"""The k nearest neighbours by brute force, without a matrix of distances.
 
 A first pass fills a row of rough keys :math:`\|x_j - y\|^2 / g_j`. The row is cut into lanes,
-every 64th entry for instance: if k lanes hold a key of at most :math:`t`, so do k points, and few
+every 256th entry for instance: if k lanes hold a key of at most :math:`t`, so do k points, and few
 others do. Those that rounding lets be among the first k, usually hardly more than k, and found in
 few lanes, are then ordered by their keys in float64.
 """
@@ -69,7 +69,7 @@ def search(
 
 @compiled
 def _small(minima, k):
-    """The k-th smallest of the lanes' minima, after folding them to few lanes, but 3 k."""
+    """The k-th smallest of the lanes' minima, or more, after folding them to 3 k to 6 k lanes."""
     lanes = len(minima)
     while lanes >= 6 * k:
         lanes //= 2

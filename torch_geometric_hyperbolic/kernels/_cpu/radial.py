@@ -123,7 +123,7 @@ def _log_factor(shrink, s, gap, hyperboloid):
 
 
 @compiled_in_order
-def chart(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
+def ball_and_log(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
     """Points of the ball, their gaps, and log0, of rows ``start`` to ``stop``."""
     first = 1 if hyperboloid else 0
     row = np.empty(x.shape[1] - first, x.dtype)
@@ -137,10 +137,10 @@ def chart(start, stop, x, c, step, smallest, hyperboloid, point, gap, log):
 
 
 @compiled_in_order
-def chart_gradients(
+def ball_and_log_gradients(
     start, stop, x, c, step, smallest, hyperboloid, grad_point, grad_gap, grad_log, d_x, d_c
 ):
-    """Gradients of :func:`chart`, that of ``c`` row by row."""
+    """Gradients of :func:`ball_and_log`, that of ``c`` row by row."""
     first = 1 if hyperboloid else 0
     row = np.empty(x.shape[1] - first, x.dtype)
     for i in range(start, stop):
@@ -157,7 +157,7 @@ def chart_gradients(
 
 @compiled
 def to_ball(start, stop, x, c, step, smallest, hyperboloid, point, gap):
-    """:func:`chart` without log0."""
+    """:func:`ball_and_log` without log0."""
     row = np.empty(point.shape[1], x.dtype)
     for i in range(start, stop):
         _, _, by, _, g, _ = point_row(x, i, c, step, smallest, hyperboloid, row)

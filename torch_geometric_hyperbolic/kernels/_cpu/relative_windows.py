@@ -43,7 +43,7 @@ def fill(start, points, inverse, c, unit, table, pivots, vectors):
                 for f in range(channels):
                     d = points[image, j, f] - pivot[f]
                     squared += d * d
-                q[k] = c * squared * inv_i * inverse[image, j]
+                q[k] = c * squared * inv_i * inverse[image, j] if c != 0 else 0.0
                 alpha[k] = unit * inverse[image, j]
         for k in range(pixels):
             a, _ = rel_factor(q[k])
@@ -89,7 +89,8 @@ def refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d_
                     by_d += grad * d
                     by_p += grad * p
                 inv_j = inverse[image, j]
-            ratio[k], along[k], against[k] = squared * inv_i * inv_j, by_d, by_p
+            ratio[k] = squared * inv_i * inv_j if c != 0 else 0.0
+            along[k], against[k] = by_d, by_p
         for k in range(pixels):
             j = table[window, k]
             inv_j = inverse[image, j] if j >= 0 else 1.0
@@ -97,8 +98,8 @@ def refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d_
             a, slope = rel_factor(q)
             alpha[k], beta[k] = unit * a * inv_j, unit * a * q
             d_q = unit * (slope * (along[k] * inv_j - q * against[k]) - a * against[k])
-            pull[k] = 2 * c * d_q * inv_i * inv_j
-            ratio[k] *= d_q
+            pull[k] = 2 * c * d_q * inv_i * inv_j if c != 0 else 0.0
+            ratio[k] = ratio[k] * d_q if c != 0 else 0.0
         for f in range(channels):
             by_pivot[f] = 0
         by_own_gap = 0.0

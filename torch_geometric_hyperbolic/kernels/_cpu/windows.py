@@ -5,12 +5,12 @@ They are made where they are used, in the cache, and so are their gradients.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._cpu import edges, graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
+from torch_geometric_hyperbolic.kernels._slopes import Given
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 
 
@@ -38,8 +38,7 @@ def vectors(v, i, rowptr, window):
     for a in range(rowptr[i + 1] - rowptr[i]):
         e = rowptr[i] + a
         j = v.col[e]
-        by_j = np.float64(v.alpha[e])
-        by_i = by_j + np.float64(v.beta[e])
+        by_j, by_i = edges.factors(v.alpha, v.beta, e)
         for f in range(v.relative_i.shape[1]):
             window[a, f] = by_j * v.relative_j[j, f] - by_i * v.relative_i[i, f]
 
@@ -50,8 +49,7 @@ def pull(v, i, first, size, total, d_v):
     for a in range(size):
         e = first + a
         j = v.col[e]
-        by_j = np.float64(v.alpha[e])
-        by_i = by_j + np.float64(v.beta[e])
+        by_j, by_i = edges.factors(v.alpha, v.beta, e)
         along, against = 0.0, 0.0
         for f in range(v.relative_i.shape[1]):
             d = total[a, f]
@@ -101,13 +99,13 @@ def gradients(
     if len(cuts) > 2:
         return _of_clouds(loop, v, rowptr, rest, torch.from_numpy(cuts))
     none = torch.zeros_like(v.relative_i)
-    terms = (none, *v[:4], rowptr, v.col)
+    terms = v.terms(none, rowptr)
     values = torch.empty(len(v.col), none.size(1), dtype=v.alpha.dtype)
     parallel(edges.values, len(none), *terms, values)
     own = EdgeVectors.stored(values, rowptr)
     d_values = _of_clouds(loop, own, rowptr, rest, torch.arange(len(rowptr))).relative_j
     moments = none.new_zeros(none.size(1))
-    by = (edges.Given(d_values.numpy()), torch.ones_like(none), moments, moments)
+    by = (Given(d_values.numpy()), torch.ones_like(none), moments, moments)
     return edges.gradients(*terms, *by)[1:]
 
 

@@ -105,7 +105,8 @@ def _grad_points(
         e = tl.load(order + position, mask=valid, other=0)
         end = tl.load(other + position, mask=valid, other=0)
         d = p - rows(others, end, valid, 0, channels, WIDTH).to(tl.float64)
-        moved += tl.sum(tl.load(pull + e, mask=valid, other=0)[:, None] * d, axis=0)[None, :]
+        along = tl.load(pull + e, mask=valid, other=0)[:, None]
+        moved += tl.sum(tl.where(along != 0, along * d, 0.0), axis=0)[None, :]
         total += tl.sum(tl.load(by_gap + e, mask=valid, other=0))
     set_row(d_points, node, channels, moved, WIDTH)
     tl.store(d_gap + node + tl.arange(0, 1), total)

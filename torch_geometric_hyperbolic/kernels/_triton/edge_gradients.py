@@ -3,12 +3,11 @@
 A program owns whole targets, or in :func:`_grad_sources` whole sources, with all their channels.
 """
 
-from typing import NamedTuple
-
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from torch_geometric_hyperbolic.kernels._slopes import Activated, Given, Selected
 from torch_geometric_hyperbolic.kernels._triton.edges import scales, some_edges, value
 from torch_geometric_hyperbolic.kernels._triton.launch import (
     by_source,
@@ -18,25 +17,6 @@ from torch_geometric_hyperbolic.kernels._triton.launch import (
     set_row,
     tile,
 )
-
-
-class Selected(NamedTuple):
-    """The edge that each target and channel took its value from, ``[M, F]``."""
-
-    edge: Tensor
-
-
-class Given(NamedTuple):
-    """The gradient of every edge's value, ``[E, F]``."""
-
-    grad: Tensor
-
-
-class Activated(NamedTuple):
-    """The slope of the activation below zero."""
-
-    slope: float
-
 
 SELECTED, GIVEN, ACTIVATED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 KINDS = {Selected: SELECTED, Given: GIVEN, Activated: ACTIVATED}

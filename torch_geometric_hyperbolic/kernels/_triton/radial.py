@@ -133,7 +133,7 @@ def _some_rows(
 
 
 @triton.jit(do_not_specialize=["num_rows"])
-def _chart(
+def _ball_and_log(
     x, c, point, gap, log, num_rows, channels,
     LORENTZ: tl.constexpr, SINGLE: tl.constexpr, SMALLEST: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -147,7 +147,7 @@ def _chart(
 
 
 @triton.jit(do_not_specialize=["num_rows"])
-def _chart_gradients(
+def _ball_and_log_gradients(
     x, c, grad_point, grad_gap, grad_log, d_x, d_c, num_rows, channels,
     LORENTZ: tl.constexpr, SINGLE: tl.constexpr, SMALLEST: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -204,14 +204,14 @@ def _exp0_gradients(
     set_rows(d_v, i, valid, 0, channels, shrink * (by * back + 2 * c * of_s * row), WIDTH)
 
 
-def chart(x: Tensor, c: Tensor, hyperboloid: bool, *outputs: Tensor) -> None:
+def ball_and_log(x: Tensor, c: Tensor, hyperboloid: bool, *outputs: Tensor) -> None:
     """Writes points of the ball, their gaps, and log0."""
-    _launch(_chart, x, c, hyperboloid, outputs[0].size(1), *outputs)
+    _launch(_ball_and_log, x, c, hyperboloid, outputs[0].size(1), *outputs)
 
 
-def chart_gradients(x: Tensor, c: Tensor, hyperboloid: bool, *rest: Tensor) -> None:
+def ball_and_log_gradients(x: Tensor, c: Tensor, hyperboloid: bool, *rest: Tensor) -> None:
     """Reads the gradients of the three, writes those of ``x`` and of ``c`` row by row."""
-    _launch(_chart_gradients, x, c, hyperboloid, rest[0].size(1), *rest)
+    _launch(_ball_and_log_gradients, x, c, hyperboloid, rest[0].size(1), *rest)
 
 
 def exp0(v: Tensor, c: Tensor, hyperboloid: bool, x: Tensor) -> None:

@@ -1,8 +1,11 @@
 """Weights and group indices in the shape that the aggregations compute with."""
 
+import torch
 from torch import Tensor
 from torch_geometric.index import ptr2index
 from torch_geometric.typing import OptTensor
+
+from torch_geometric_hyperbolic.checks import validation_enabled
 
 
 def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
@@ -23,9 +26,26 @@ def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
 
 def as_index(index: OptTensor, ptr: OptTensor, num_elements: int) -> Tensor:
     """The group of each element, from either form."""
-    return ptr2index(ptr, output_size=num_elements) if index is None else index.long()
+    index = as_int64(index)
+    return ptr2index(as_int64(ptr), output_size=num_elements) if index is None else index
 
 
 def as_int64(index: OptTensor) -> OptTensor:
     """The same groups in int64: with int32 the gradients of PyTorch's scattering are wrong."""
-    return None if index is None else index.long()
+    if index is None:
+        return None
+    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+        raise TypeError(f"'index' must hold integers (got {index.dtype})")
+    return index.long()
+
+
+def check_dim(x: Tensor, dim: int) -> None:
+    """Raise a :class:`ValueError` if ``dim`` is that of the points' coordinates."""
+    if dim in (-1, x.dim() - 1):
+        raise ValueError(f"'dim' must count points, not their coordinates (got {dim})")
+
+
+def check_mass(weight: OptTensor) -> None:
+    """Where values are looked at, raise a :class:`ValueError` for a negative weight."""
+    if weight is not None and validation_enabled() and weight.numel() and weight.min() < 0:
+        raise ValueError(f"'weight' must not be negative (got {weight.min().item():.6g})")

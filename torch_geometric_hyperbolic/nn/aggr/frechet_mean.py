@@ -5,7 +5,6 @@ from torch import Tensor
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.geometry import poincare
-from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels.frechet_mean import (
     directions,
     frechet_mean,
@@ -37,6 +36,9 @@ class FrechetMeanAggregation(MidpointAggregation):
         - **input:** points on ``manifold`` :math:`(|\mathcal{E}|, F_{ambient})`; non-negative
           weights :math:`(|\mathcal{E}|)` *(optional)*
         - **output:** one point on ``manifold`` per group
+
+    Raises:
+        TypeError, ValueError: naming the argument, for no manifold or other points.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -73,4 +75,4 @@ class FrechetMeanAggregation(MidpointAggregation):
         force = torch.zeros_like(mean).index_add(0, group, share * relative)
         step = solve_hessian(force, share.detach(), unit, zeta, group)
         mean = poincare.move(mean, step, c=c)
-        return self.manifold.from_ball(mean).to(working_dtype(x))
+        return self._points(mean, x)

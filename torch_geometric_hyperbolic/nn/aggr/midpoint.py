@@ -7,8 +7,14 @@ from torch_geometric.typing import OptTensor
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
-from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index, as_int64
+from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold
+from torch_geometric_hyperbolic.nn.aggr._weights import (
+    as_column,
+    as_index,
+    as_int64,
+    check_dim,
+    check_mass,
+)
 
 
 class MidpointAggregation(Aggregation):
@@ -36,6 +42,9 @@ class MidpointAggregation(Aggregation):
           weights :math:`(|\mathcal{E}|)` *(optional)*
         - **output:** one point on ``manifold`` per group
 
+    Raises:
+        TypeError, ValueError: naming the argument, for no manifold or other points.
+
     Example:
         >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -58,14 +67,16 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        index = as_int64(index)
+        check_dim(x, dim)
+        check_mass(weight)
+        index, ptr = as_int64(index), as_int64(ptr)
 
         def mean(values: Tensor) -> Tensor:
             total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")
             return total / safe_mass
 
         p, gap = self.manifold.to_ball(x)
-        gap = gap.to(p.dtype)
+        p = p.double()  # weights differ by factors of exp(2 radius)
         share = as_column(weight, p, dim) / gap
         mass = self.reduce(share, index, ptr, dim_size, dim, reduce="sum")
         safe_mass = mass.where(mass > 0, 1.0)
@@ -74,7 +85,12 @@ class MidpointAggregation(Aggregation):
         spread = mean(dot(offset, offset))
         h = mean(gap).where(mass > 0, 1.0)
         root = (h.square() + 4 * self.manifold.c * spread).sqrt()
-        return self.manifold.from_ball(2 * centre / (2 - h + root)).to(working_dtype(x))
+        return self._points(2 * centre / (2 - h + root), x)
+
+    def _points(self, p: Tensor, x: Tensor) -> Tensor:
+        """Points of the ball as points of the manifold, in the dtype for those of ``x``."""
+        flat = isinstance(self.manifold, Euclidean)
+        return self.manifold.from_ball(p).to(x.dtype if flat else working_dtype(x))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(manifold={self.manifold})"

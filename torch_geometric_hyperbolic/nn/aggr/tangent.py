@@ -6,7 +6,7 @@ from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_int64
+from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_int64, check_dim
 
 REDUCTIONS = ("max", "min", "mean", "sum")
 
@@ -36,6 +36,9 @@ class TangentAggregation(Aggregation):
           *(optional)*
         - **output:** one vector, or point, per group
 
+    Raises:
+        TypeError, ValueError: naming the argument, for another ``reduce`` or no manifold.
+
     Example:
         >>> import torch
         >>> aggr = TangentAggregation("max")
@@ -61,7 +64,9 @@ class TangentAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        index = as_int64(index)
+        if self.manifold is not None:
+            check_dim(x, dim)
+        index, ptr = as_int64(index), as_int64(ptr)
         v = x if self.manifold is None else self.manifold.log0(x)
         if weight is None:
             out = self.reduce(v, index, ptr, dim_size, dim, reduce=self.reduction)

@@ -1,6 +1,7 @@
 """The edges of a graph, and of described windows, as a first linear layer sees them."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,15 +10,17 @@ from torch.nn.functional import linear
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     EdgeVectors,
-    chart,
+    ball_and_log,
+    curvature,
     edge_coefficients,
     edge_max,
     linear_max,
     to_ball,
     wide_linear,
 )
-from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
+
+T = TypeVar("T")
 
 
 class EdgeTerms(NamedTuple):
@@ -40,7 +43,7 @@ class EdgeTerms(NamedTuple):
         return edge_max(*self, sign)
 
     def of_sources(self) -> "EdgeTerms":
-        """These, which are numbers of sources."""
+        """These themselves: their values are combinations of rows of sources."""
         return self
 
 
@@ -71,11 +74,9 @@ def edge_terms(
     """
     to_absolute, to_relative = first.weight.chunk(2, dim=1)
     dtype = working_dtype(target)
-    points_i, gap_i, log = chart(target.to(dtype), manifold)
-    points_j, gap_j = points_i, gap_i
+    (points_i, gap_i, log), (points_j, gap_j, _) = _of_nodes(ball_and_log, target, source, manifold)
     relative_i = relative_j = wide_linear(points_i, to_relative)
     if source is not target:
-        points_j, gap_j, _ = chart(source.to(dtype), manifold)
         relative_j = wide_linear(points_j, to_relative)
     c = curvature(manifold, target)
     alpha, beta = edge_coefficients(
@@ -90,15 +91,21 @@ def relative_vectors(
 ) -> EdgeVectors:
     r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
     dtype = working_dtype(target)
-    points_i, gap_i = to_ball(target.to(dtype), manifold)
-    points_j, gap_j = points_i, gap_i
-    if source is not target:
-        points_j, gap_j = to_ball(source.to(dtype), manifold)
+    (points_i, gap_i), (points_j, gap_j) = _of_nodes(to_ball, target, source, manifold)
     c = curvature(manifold, target)
     alpha, beta = edge_coefficients(
         points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
     )
     return EdgeVectors(points_i.double(), points_j.double(), alpha, beta, col)
+
+
+def _of_nodes(
+    find: Callable[[Tensor, Manifold], T], target: Tensor, source: Tensor, manifold: Manifold
+) -> tuple[T, T]:
+    """What is found of targets and of sources, once where they are the same."""
+    dtype = working_dtype(target)
+    of_targets = find(target.to(dtype), manifold)
+    return of_targets, of_targets if source is target else find(source.to(dtype), manifold)
 
 
 class WindowTerms(NamedTuple):
@@ -120,7 +127,7 @@ class WindowTerms(NamedTuple):
     def of_sources(self) -> EdgeTerms:
         """The same with each edge as its own source."""
         values = EdgeVectors.stored(self.of_edges @ self.weight.t(), self.rowptr)
-        return EdgeTerms(self.absolute, *values[:4], self.rowptr, values.col)
+        return EdgeTerms(*values.terms(self.absolute, self.rowptr))
 
 
 def window_terms(

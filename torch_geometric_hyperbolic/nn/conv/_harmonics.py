@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.geometry._numerics import dot
+from torch_geometric_hyperbolic.geometry._ball import turn
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -132,21 +132,9 @@ def bernstein(far: Tensor, near: Tensor, count: int) -> Tensor:
 
 def transport(p: Tensor, gap_p: Tensor, q: Tensor, gap_q: Tensor, c: Curvature) -> Tensor:
     r"""The rotation :math:`\operatorname{gyr}[p, -q]` by which vectors turn that are carried from
-    ``q`` to ``p``, each read at the origin, ``[..., n, n]``.
-
-    With :math:`d = q - p`, the bivector :math:`B = c (d p^\top - p d^\top)` and
-    :math:`s = 1 - c \langle p, q \rangle`, it is the double of the angle between :math:`s` and
-    :math:`B`,
-
-    .. math::
-        T = 1 + 2 (s B + B^2) / (g_p g_q + c \|d\|^2), \qquad s = (g_p + g_q + c \|d\|^2) / 2,
-
-    in which nothing cancels, at any radius. Points of the ball and their gaps in float64.
+    ``q`` to ``p``, each read at the origin, ``[..., n, n]``. Points of the ball and their gaps in
+    float64.
     """
-    d = q - p
-    squared = c * dot(d, d)
-    product = c * d.unsqueeze(-1) * p.unsqueeze(-2)
-    bivector = product - product.mT
-    cosine = ((gap_p + gap_q + squared) / 2).unsqueeze(-1)
-    turn = (cosine * bivector + bivector @ bivector) / (gap_p * gap_q + squared).unsqueeze(-1)
-    return torch.eye(p.size(-1), dtype=p.dtype, device=p.device) + 2 * turn
+    axes = torch.eye(p.size(-1), dtype=p.dtype, device=p.device)
+    p, gap_p, q, gap_q = (t.unsqueeze(-2) for t in (p, gap_p, q, gap_q))
+    return turn(q, gap_q, p, gap_p, axes, c).mT

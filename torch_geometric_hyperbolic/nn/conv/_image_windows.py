@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.nn.pool.grid_graph import centre_offset
+
 
 class ImageWindows(NamedTuple):
     """Windows ``[H', W', kh, kw]`` of images ``[B, H, W, n]``, as :class:`torch.nn.Conv2d` lays
@@ -19,8 +21,7 @@ class ImageWindows(NamedTuple):
     @property
     def centre(self) -> tuple[int, int]:
         """Row and column of a window's pivot; the first of two in the middle."""
-        height, width = self.kernel_size
-        return (height - 1) // 2, (width - 1) // 2
+        return divmod(centre_offset(self.kernel_size), self.kernel_size[1])
 
     @property
     def spans(self) -> tuple[int, int]:
@@ -63,10 +64,14 @@ class ImageWindows(NamedTuple):
         """The pixel at the pivot of each window, ``[B, H', W', n]``, without copies where none is
         padding.
         """
-        pad = [0, 0]
-        for axis in (1, 0):
+        ends = []
+        for axis in (0, 1):
             before = self.dilation[axis] * self.centre[axis]
             after = self.spans[axis] - 1 - before
-            pad += [self.padding[axis] - before, self.padding[axis] - after]
-        pivots = torch.nn.functional.pad(image, pad) if any(pad) else image
-        return pivots[:, :: self.stride[0], :: self.stride[1]]
+            ends += [self.padding[axis] - before, self.padding[axis] - after]
+        top, bottom, left, right = ends
+        around = [max(0, end) for end in (0, 0, left, right, top, bottom)]
+        padded = torch.nn.functional.pad(image, around) if any(around) else image
+        rows = slice(max(0, -top), padded.size(1) - max(0, -bottom), self.stride[0])
+        cols = slice(max(0, -left), padded.size(2) - max(0, -right), self.stride[1])
+        return padded[:, rows, cols]

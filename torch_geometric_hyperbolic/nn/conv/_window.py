@@ -16,7 +16,7 @@ from torch_geometric_hyperbolic.kernels import (
     group_edges,
     local_coordinates,
 )
-from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
+from torch_geometric_hyperbolic.kernels.group_edges import mean_of_targets
 
 #: From vectors grouped by window and the windows' offsets, ``[M + 1]``, to the
 #: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``. Where ``D' < D`` the numbers that
@@ -33,15 +33,7 @@ def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     if not torch.compiler.is_compiling() and len(rowptr) > 1:  # no shapes from values there
         rank = min(rank, int(rowptr.diff().max()))
     z = local_coordinates(v, rowptr, rank)
-    return pad(window_mean(z, rowptr), (0, channels - rank)), z
-
-
-def window_mean(v: Tensor, rowptr: Tensor) -> Tensor:
-    """The mean of each window, ``[M, n]``; 0 for an empty one."""
-    count = rowptr.diff()[:, None]
-    number = targets_of_edges(rowptr, v.size(0))
-    total = v.new_zeros(len(count), v.size(1)).index_add_(0, number, v)
-    return total / torch.where(count > 0, count, 1)
+    return pad(mean_of_targets(z, rowptr), (0, channels - rank)), z
 
 
 def describe_edges(

@@ -1,6 +1,6 @@
 r"""Message passing by which points move with every isometry and scalars stay."""
 
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
@@ -57,8 +57,8 @@ class EquivariantConv(MessagePassing):
     Args:
         in_channels (int): Size of each node's vector of scalars; 0 for none.
         out_channels (int): Size of its new vector, and of the hidden layers.
-        in_points (int): Number of points of each node.
-        out_points (int): Number of its new points.
+        in_points (int, optional): Number of points of each node. (default: :obj:`1`)
+        out_points (int, optional): Number of its new points. (default: :obj:`1`)
         manifold (Manifold): The space of the points.
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing` other than ``aggr`` and ``node_dim``.
@@ -90,7 +90,7 @@ class EquivariantConv(MessagePassing):
         out_points: int = 1,
         *,
         manifold: Manifold,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         check_manifold(manifold)
         check_counts(least=0, in_channels=in_channels)

@@ -6,7 +6,7 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
-from torch_geometric.typing import OptTensor, PairTensor
+from torch_geometric.typing import Adj, OptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
     check_counts,
@@ -108,7 +108,7 @@ class HConv(MessagePassing):
         super().reset_parameters()
         reset_window(self.weight, self.bias, self.lin_pivot)
 
-    def forward(self, x: Union[Tensor, PairTensor], edge_index: Tensor, offset: Tensor) -> Tensor:
+    def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj, offset: Tensor) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = x
@@ -144,7 +144,7 @@ class HConv(MessagePassing):
             return self.manifold.exp0(v)
         return self.manifold.move(base_point(target, self.lin_pivot, self.manifold), v)
 
-    def _check_offset(self, offset: Tensor, edge_index: Tensor) -> None:
+    def _check_offset(self, offset: Tensor, edge_index: Adj) -> None:
         if not isinstance(offset, Tensor) or offset.is_floating_point():
             kind = offset.dtype if isinstance(offset, Tensor) else type(offset).__name__
             raise TypeError(f"'offset' must be a tensor of integers (got {kind})")

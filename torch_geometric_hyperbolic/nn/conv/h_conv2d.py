@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     channels_last,
+    curvature,
     exp0,
     fused_engine,
     local_coordinates,
@@ -21,7 +22,6 @@ from torch_geometric_hyperbolic.kernels import (
     relative_windows,
     to_ball,
 )
-from torch_geometric_hyperbolic.kernels.radial import curvature
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._image_windows import ImageWindows
 from torch_geometric_hyperbolic.nn.conv.h_conv import base_point, reset_window

@@ -1,5 +1,6 @@
 r"""A classifier of point clouds from hyperbolic edge convolutions."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch_geometric_hyperbolic.checks import (
     check_frame,
     check_manifold,
     check_points,
+    check_weight,
 )
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -24,6 +26,7 @@ from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, Hyperb
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
 from torch_geometric_hyperbolic.nn.pool import fps
+from torch_geometric_hyperbolic.nn.pool.fps import unrounded
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
 INITIAL_RADIUS = 1.0
@@ -114,6 +117,11 @@ class HyperbolicDGCNN(torch.nn.Module):
         check_counts(
             in_channels=in_channels, out_channels=out_channels, emb_channels=emb_channels, k=k
         )
+        check_counts(least=0, head_channels=head_channels)
+        if not isinstance(hidden_channels, Sequence) or not hidden_channels:
+            raise ValueError(
+                f"'hidden_channels' must be one or more ints (got {hidden_channels!r})"
+            )
         for channels in hidden_channels:
             check_counts(hidden_channels=channels)
         check_frame(frame)
@@ -180,7 +188,9 @@ class HyperbolicDGCNN(torch.nn.Module):
         """The fewest points a cloud may have: every edge convolution needs ``k`` sources."""
         least = self.k
         for ratio in reversed(self.ratios[:-1]):
-            least = int((least - 1) / ratio) + 1  # so many that the kept share is the old number
+            kept, least = least, int((least - 1) / ratio)
+            while math.ceil(unrounded(ratio) * least) < kept:
+                least += 1
         return least
 
     def reset_parameters(self) -> None:
@@ -193,7 +203,11 @@ class HyperbolicDGCNN(torch.nn.Module):
                 module.reset_parameters()
 
     def points(self, pos: Tensor, batch: OptTensor = None) -> list[Tensor]:
-        """The points on the manifold: of the input, and of each level."""
+        """The points on the manifold, ``[N, ambient_dim]``: of the input, and of each layer.
+
+        In training mode this moves the norms' running statistics, as :meth:`forward` does;
+        :meth:`radii` and :meth:`embedding` leave them.
+        """
         return [x for x, _ in self._points(pos, batch)]
 
     def _points(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
@@ -206,6 +220,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> list[tuple[Tensor, OptTensor]]:
         """What each level finds, in the tangent space at the origin, and its clouds."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
+        check_weight(pos, "pos", self.embed[0].weight)  # type: ignore[arg-type]
         check_batch(batch, "batch", pos)
         own_size = batch_size if batch is None else None
         how: dict[str, Any] = {"manifold": self.manifold, "batch_size": own_size}
@@ -284,7 +299,7 @@ def _equal_clouds(batch_size: int, x: Tensor) -> Tensor:
 
 
 def _checked_ratios(ratios: Sequence[float] | None, layers: int) -> tuple[float, ...]:
-    ratios = (1.0,) * layers if ratios is None else tuple(ratios)
+    ratios = (1.0,) * layers if ratios is None else tuple(map(float, ratios))
     if len(ratios) != layers or not all(0 < ratio <= 1 for ratio in ratios):
         raise ValueError(
             f"'ratios' must be {layers} numbers above 0 and at most 1, one for each of "

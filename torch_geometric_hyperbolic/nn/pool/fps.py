@@ -62,4 +62,9 @@ def fps(
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
     clouds = check_batch_size(batch_size, batch, x)
-    return farthest_points(*to_ball(x, manifold), batch, WHOLE * float(ratio), clouds)
+    return farthest_points(*to_ball(x, manifold), batch, unrounded(ratio), clouds)
+
+
+def unrounded(ratio: float) -> float:
+    """The share whose product with a number of points is rounded up, be that whole or not."""
+    return WHOLE * float(ratio)

@@ -136,7 +136,7 @@ def neighbour_table(
     check_counts(k=k)
     check_points(x, "x", dim=2)
     check_points(y, "y", dim=2, like=x)
-    check_batch(batch_x, "batch_x", x)
+    check_batch(batch_x, "batch" if y is x else "batch_x", x)
     check_batch(batch_y, "batch_y", y)
     clouds = check_batch_size(batch_size, batch_x, x)
     check_batch_size(batch_size, batch_y, y)

@@ -18,9 +18,9 @@ import math
 
 import numpy as np
 
-from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 from torch_geometric_hyperbolic.kernels._cpu.radial import (
+    MAX_LENGTH,
     MAX_SPACE,
     point_row,
     row_gap,
@@ -30,7 +30,6 @@ from torch_geometric_hyperbolic.kernels._cpu.radial import (
 from torch_geometric_hyperbolic.kernels._cpu.scalars import BELOW, TANHC, series
 
 BLOCK = 128
-MAX_LENGTH = num.MAX_LENGTH
 
 
 @compiled
@@ -97,7 +96,7 @@ def move(start, stop, x, v, c, step, smallest, hyperboloid, out):
 
 
 @compiled
-def grad_move(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, d_v, d_c):
+def move_gradients(start, stop, grad_out, x, v, c, step, smallest, hyperboloid, d_x, d_v, d_c):
     r"""Gradients of rows in blocks ``start`` to ``stop``.
 
     A vector that was shortened needs no care: at its length tanh is 1 to 38 digits, and the
