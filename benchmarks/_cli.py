@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 DEFAULT_OUT = Path(__file__).parent / "out"
 
@@ -20,6 +20,13 @@ NOT_CONFIG = frozenset(
 
 class UsageError(ValueError):
     """A mistake of the user: shown as one line, exit status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Its errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

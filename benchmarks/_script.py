@@ -13,6 +13,7 @@ import torch
 from _checkpoint import load_checkpoint
 from _cli import (
     HelpFormatter,
+    Parser,
     UsageError,
     add_run_arguments,
     add_training_arguments,
@@ -75,7 +76,7 @@ class Benchmark:
 
     def parser(self, smoke: bool = False) -> argparse.ArgumentParser:
         """All flags of all commands; `smoke` gives `train` the defaults of a tiny run."""
-        parser = argparse.ArgumentParser(
+        parser = Parser(
             f"{self.name}.py", description=self.description, formatter_class=HelpFormatter
         )
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import _openmp  # noqa: F401 (first of all)
 import torch
-from _cli import DEFAULT_OUT, HelpFormatter, integer, run_command
+from _cli import DEFAULT_OUT, HelpFormatter, Parser, integer, run_command
 from _distributed import Process
 from _files import write_text
 from _report import load_records, markdown_table, table_cells, write_pictures
@@ -27,7 +27,7 @@ FIXED = "--hidden-channels 16,32,64 --lr 8e-3 --scale-low 0.9 --scale-high 1.1 -
 
 def make_parser() -> argparse.ArgumentParser:
     """The flags of the demonstration."""
-    parser = argparse.ArgumentParser("demo.py", description=__doc__, formatter_class=HelpFormatter)
+    parser = Parser("demo.py", description=__doc__, formatter_class=HelpFormatter)
     words = {
         "epochs": "passes over the training set",
         "per_class": "training clouds per class (a quarter as many for test)",

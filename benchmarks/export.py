@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
-from _cli import UsageError, run_command
+from _cli import Parser, UsageError, run_command
 from _files import atomic_path, write_json
 from _models import curvatures
 from _script import load_model
@@ -72,7 +72,7 @@ def export(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a finished run")

@@ -20,7 +20,7 @@ from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
 import torch
-from _cli import HelpFormatter, integer, run_command
+from _cli import HelpFormatter, Parser, integer, run_command
 from _cloud_view import as_nodes
 from _configurations import BALL, CHANNELS, FAMILIES, make_trees, moved
 from _data import Samples
@@ -227,9 +227,7 @@ def command(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        "isometry.py", description=__doc__, formatter_class=HelpFormatter
-    )
+    parser = Parser("isometry.py", description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table as CSV")
     parser.add_argument(

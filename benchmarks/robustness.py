@@ -16,7 +16,7 @@ from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
 import torch
-from _cli import UsageError, integer, run_command
+from _cli import Parser, UsageError, integer, run_command
 from _cloud_view import CloudView
 from _clouds import load_clouds
 from _distributed import Process
@@ -88,7 +88,7 @@ def command(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "robustness.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")

@@ -452,10 +452,19 @@ def test_without_trimesh_points_are_read_and_meshes_explained(tmp_path, run, mon
     file = write(tmp_path / "mesh.off", TRIANGLE)
     status, out, err = run(file)
     assert (status, out) == (2, "")
-    assert err == (
-        f"tgh-classify: error: {file}: .off needs trimesh: "
-        "pip install 'torch_geometric_hyperbolic[classify]'\n"
-    )
+    assert err == (f"tgh-classify: error: {file}: .off needs trimesh: pip install trimesh\n")
+    assert "No such file" in run(tmp_path / "none.off")[2]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written_is_one_line(tmp_path):
+    file = write_npy(tmp_path / "cloud.npy", points())
+    command = [sys.executable, "-m", "torch_geometric_hyperbolic.classify", str(file)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("tgh-classify: error: the classes cannot be")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -82,23 +82,28 @@ def _read_mesh(file: BinaryIO, suffix: str) -> tuple[NDArray[np.float64], NDArra
 
 def read_shape(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Points and triangles of a file, by its suffix; whatever is wrong is one line."""
-    suffix = path.suffix.lower()
+    try:
+        with path.open("rb") as file:
+            return _read(file, path.suffix.lower())
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+
+
+def _read(file: BinaryIO, suffix: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     if suffix not in POINTS + MESHES:
         known = ", ".join(sorted(POINTS + MESHES))
-        raise ValueError(f"the suffix must be one of {known} (got {path.suffix!r})")
+        raise ValueError(f"the suffix must be one of {known} (got {suffix!r})")
     if suffix in MESHES:
         try:
             import trimesh  # noqa: F401
         except ImportError as error:
-            install = "pip install 'torch_geometric_hyperbolic[classify]'"
-            raise ValueError(f"{suffix} needs trimesh: {install}") from error
+            raise ValueError(f"{suffix} needs trimesh: pip install trimesh") from error
     try:
-        with path.open("rb") as file:
-            if suffix in MESHES:
-                return _read_mesh(file, suffix[1:])
-            read = _read_npy if suffix == ".npy" else _read_xyz
-            return read(file), np.empty((0, 3), dtype=np.int64)
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
+        if suffix in MESHES:
+            return _read_mesh(file, suffix[1:])
+        read = _read_npy if suffix == ".npy" else _read_xyz
+        return read(file), np.empty((0, 3), dtype=np.int64)
+    except OSError:
+        raise
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"cannot be read as {suffix[1:].upper()} ({error})") from error

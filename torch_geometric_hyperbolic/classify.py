@@ -6,6 +6,7 @@ trained on: ``num_points`` points of the surface, centred, in the unit sphere, w
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -146,7 +147,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         {"file": str(path), "classes": _most_likely(model, pos, args.top)} for path, pos in clouds
     ]
     width = max(map(len, model.class_names))
-    sys.stdout.write(json.dumps(results, indent=2) + "\n" if args.json else _text(results, width))
+    text = json.dumps(results, indent=2) + "\n" if args.json else _text(results, width)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nothing fails again at exit
+        parser.error(f"the classes cannot be written: {error.strerror}")
     return status
 
 

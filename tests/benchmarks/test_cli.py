@@ -1,7 +1,16 @@
 import argparse
 
 import pytest
-from _cli import UsageError, check_same_config, config_of, integer, integers, real, run_command
+from _cli import (
+    Parser,
+    UsageError,
+    check_same_config,
+    config_of,
+    integer,
+    integers,
+    real,
+    run_command,
+)
 
 
 def test_flag_types_accept_their_range():
@@ -32,6 +41,17 @@ def test_flag_types_refuse_the_rest_and_say_what_they_got(parse, text):
     with pytest.raises(argparse.ArgumentTypeError) as error:
         parse(text)
     assert text in str(error.value)
+
+
+def test_mistakes_are_one_line(capsys):
+    parser = Parser("prog.py")
+    parser.add_subparsers().add_parser("train").add_argument("--epochs", type=integer(1))
+    for arguments in (["train", "--epochs", "abc"], ["train", "--bogus"], ["fit"]):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(arguments)
+        assert ended.value.code == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and "error: " in err
 
 
 def test_the_config_holds_what_determines_the_numbers(tmp_path):

@@ -147,6 +147,20 @@ def test_errors_of_any_task_surface(count):
         assert torch.get_num_threads() == count
 
 
+def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(monkeypatch):
+    from numba.core.caching import CacheImpl  # what looks for a folder
+
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    module._warn_without_cache.cache_clear()
+
+    def double(x):
+        return 2 * x
+
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR names a folder"):
+        loop = module.compiled(double)
+    assert loop(3) == 6
+
+
 FORK = """
 import os
 import signal

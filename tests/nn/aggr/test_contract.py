@@ -420,3 +420,47 @@ def test_gradients_do_not_depend_on_the_dtype_of_the_groups(mean, manifold: Mani
         for index in (INDEX, INDEX.int())
     )
     torch.testing.assert_close(found, expected)
+
+
+@each_mean
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_in_flat_space_it_keeps_the_dtype_and_large_numbers(mean, dtype):
+    scale = 1e20 if dtype == torch.float32 else 300.0
+    x = (scale * torch.randn(6, 3)).to(dtype).requires_grad_()
+    index = torch.tensor([0, 0, 0, 1, 1, 1])
+    out = mean(manifold=Euclidean())(x, index)
+    assert out.dtype == dtype
+    exact = x.detach().double().view(2, 3, 3).mean(1)
+    assert (out.double() - exact).abs().max() <= torch.finfo(dtype).eps * exact.abs().max()
+    assert torch.autograd.grad(out.sum(), x)[0].isfinite().all()
+
+
+@each_mean
+@pytest.mark.parametrize("bad", [torch.float32, torch.bool], ids=str)
+def test_groups_that_are_no_integers_are_refused(mean, bad):
+    x, aggr = random_points(), mean(manifold=Euclidean())
+    with pytest.raises(TypeError, match=f"'index' must hold integers .got {bad}"):
+        aggr(x, INDEX.to(bad))
+
+
+@each_mean
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_coordinates_are_not_aggregated(mean, dim):
+    x, aggr = random_points(), mean(manifold=PoincareBall())
+    with pytest.raises(ValueError, match="dim"):
+        aggr(to_model(x, PoincareBall()), torch.tensor([0, 0, 1]), dim=dim)
+
+
+@pytest.mark.parametrize("mean", [MidpointAggregation, FrechetMeanAggregation])
+def test_negative_weights_are_refused_where_values_are_looked_at(mean, validation):
+    x, weight = to_model(random_points(), PoincareBall()), random_weight()
+    weight[1] = -0.5
+    with pytest.raises(ValueError, match=r"'weight' must not be negative \(got -0.5\)"):
+        mean(manifold=PoincareBall())(x, INDEX, weight=weight)
+
+
+@each_mean
+@each_manifold
+def test_offsets_may_be_small_integers(mean, manifold: Manifold):
+    x, aggr = to_model(random_points(), manifold), mean(manifold=manifold)
+    assert torch.equal(aggr(x, ptr=PTR.int()), aggr(x, ptr=PTR))

@@ -95,3 +95,19 @@ def test_far_from_the_origin_it_is_as_exact(manifold: Manifold):
     far = aggr(phi(x), DENSE_INDEX, weight=weight)
     assert manifold.dist(near, phi(near)).min() > 5  # it did move
     assert manifold.dist(far, phi(near)).max() < 1e-9  # exp(12) roundings
+
+
+@each_hyperbolic
+@pytest.mark.parametrize("radius", [4.0, 8.0])
+def test_in_float32_it_loses_no_more_than_the_rounding_of_its_coordinates(manifold, radius):
+    aggr = MidpointAggregation(manifold=manifold)
+    x = to_model(random_points(radius=0.5), manifold)
+    x = random_isometry(manifold, 3, length=radius)(x).float()
+    leaf, wide = (x.to(dtype).requires_grad_() for dtype in (torch.float32, torch.float64))
+    found, exact = aggr(leaf, DENSE_INDEX), aggr(wide, DENSE_INDEX)
+    rounded = manifold.dist(exact.float().double(), exact).max()
+    assert manifold.dist(found.double(), exact).max() <= 1.01 * rounded
+    pull = torch.randn_like(exact)
+    (grad,) = torch.autograd.grad((found * pull.float()).sum(), leaf)
+    (expected,) = torch.autograd.grad((exact * pull.float()).sum(), wide)
+    assert (grad - expected).abs().max() <= 1e-5 * expected.abs().max()

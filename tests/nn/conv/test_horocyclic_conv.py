@@ -133,6 +133,21 @@ def test_float32_is_close_to_float64(manifold):
     torch.testing.assert_close(out.double(), conv(x, edge_index), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz()], ids=str)
+def test_far_apart_float32_loses_no_more_than_the_waves_need(manifold):
+    """Neighbours 13 apart, and waves that come from where they are: phases of 13 radians."""
+    ray = torch.tensor([[8.0, 0.0, 0.0], [8.0, 1.0, 0.0]], dtype=torch.float64)
+    unit = 0.5 if isinstance(manifold, PoincareBall) else 1.0
+    x = manifold.exp0(unit * 8 * ray / ray.norm(dim=1, keepdim=True) * torch.tensor([[1], [-1]]))
+    x = x.float()
+    conv = HorocyclicConv(3, 2, 4, manifold=manifold)
+    towards = manifold.rel(x[:1].double(), x[1:].double())
+    conv.waves.direction.data = (towards + 1e-3 * torch.randn(4, 3)).float()
+    seen = conv.message(x[:1], x[1:])
+    exact = copy.deepcopy(conv).double().message(x[:1].double(), x[1:].double())
+    assert (seen - exact).abs().max() < 2e-5 * exact.abs().max()
+
+
 @pytest.mark.parametrize("space", [PoincareBall, Lorentz])
 def test_gradients_in_points_parameters_and_curvature(space):
     manifold = space(0.7, learnable=True)

@@ -23,6 +23,7 @@ from tests.nn.conv.helpers import (
     pickled,
     points,
 )
+from torch_geometric_hyperbolic.kernels import set_fused
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import (
     FrechetMeanAggregation,
@@ -567,6 +568,43 @@ def test_autocast_keeps_geometry_in_float32(manifold, wrap):
     assert_on_manifold(out, manifold)
     error = (manifold.log0(out.double()) - manifold.log0(expected)).abs().max()
     assert error < 0.05 * manifold.log0(expected).abs().max()
+
+
+@each_space
+@pytest.mark.parametrize("aggr", ["max", "sum", "mean"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_autocast_takes_local_frames(manifold, aggr, deep):
+    nn = Sequential(Linear(6, 5), Tanh(), Linear(5, 4)) if deep else Linear(6, 4)
+    conv = HyperbolicEdgeConv(nn, aggr, manifold=manifold, frame="local")
+    x, edge_index = points(manifold, 8, 3, dtype=torch.float32), edges(8, 8, 24)
+    x.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = conv(x, edge_index)
+    (grad,) = torch.autograd.grad(out.float().sum(), x)
+    assert grad.isfinite().all()
+    expected = manifold.log0(conv(x, edge_index))
+    error = (manifold.log0(out.float()) - expected).abs().max()
+    assert error < 0.05 * expected.abs().max()
+
+
+@each_space
+@pytest.mark.parametrize("aggr", ["max", "min", "mean", "sum"])
+@pytest.mark.parametrize("plain", [False, True])
+def test_numbers_that_are_none_are_not_passed_over(manifold, aggr, plain):
+    """As in PyG: a network that diverged does not look healthy."""
+    conv = HyperbolicEdgeConv(
+        Sequential(Linear(6, 5), Tanh(), Linear(5, 4)), aggr, manifold=manifold
+    )
+    x, edge_index = random_case(manifold)
+    x = x.float()
+    conv.nn[-1].weight.data[0] = torch.nan
+    try:
+        set_fused(not plain)
+        out = conv(x, edge_index)
+    finally:
+        set_fused(True)
+    reached = edge_index[1].unique()
+    assert out[reached].isnan().any(dim=1).all()
 
 
 def test_autocast_takes_points_in_half_precision():

@@ -291,6 +291,18 @@ def test_min_points_are_enough_and_one_fewer_is_not(ratios):
         model(clouds_in_unit_sphere(least - 1))
 
 
+@pytest.mark.parametrize("ratio", [0.55, 0.3, 0.14, 1 / 3])
+@pytest.mark.parametrize("k", range(2, 40))
+def test_min_points_keep_k_of_them(ratio, k):
+    model = make_model(PoincareBall(), hidden_channels=(2, 2), ratios=(ratio, 1), k=k)
+    least = model.min_points
+    enough, fewer = (
+        len(fps(torch.rand(num, 1), ratio=ratio, manifold=Euclidean()))
+        for num in (least, least - 1)
+    )
+    assert fewer < k <= enough
+
+
 def test_options_reach_the_layers():
     model = make_model(PoincareBall(), aggr="mean", dropout=0.7, k=3)
     assert [conv.k for conv in model.convs] == [3, 3]
@@ -394,6 +406,18 @@ def test_sizes_that_cannot_be_are_named(name):
             HyperbolicDGCNN(manifold=PoincareBall(), **{name: value})
     with pytest.raises(ValueError, match="^'hidden_channels' must be at least 1 \\(got 0\\)"):
         HyperbolicDGCNN(manifold=PoincareBall(), hidden_channels=(8, 0))
+    for value in ((), 8):
+        with pytest.raises(ValueError, match="^'hidden_channels' must be one or more ints"):
+            HyperbolicDGCNN(manifold=PoincareBall(), hidden_channels=value)
+    with pytest.raises(ValueError, match="^'head_channels' must be at least 0 \\(got -1\\)"):
+        HyperbolicDGCNN(manifold=PoincareBall(), head_channels=-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_positions_of_another_dtype_than_the_weights_are_named(dtype):
+    model = HyperbolicDGCNN(manifold=PoincareBall(), k=4)
+    with pytest.raises(TypeError, match="'pos' must have the layer's dtype"):
+        model(torch.randn(24, 3, dtype=dtype))
 
 
 def test_a_batch_of_small_integers_has_the_same_gradients():

@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -159,7 +160,9 @@ def test_a_wrong_batch_is_named():
 @pytest.mark.parametrize("batched", [False, True])
 def test_a_whole_share_is_not_rounded_up(num, ratio, kept, batched):
     batch = torch.zeros(num, dtype=torch.long) if batched else None
-    assert len(fps(cloud(PoincareBall(), num), batch, ratio, manifold=PoincareBall())) == kept
+    x = cloud(PoincareBall(), num)
+    for share in (ratio, torch.tensor(ratio), np.float32(ratio)):  # 0.55000001
+        assert len(fps(x, batch, share, manifold=PoincareBall())) == kept
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool], ids=str)

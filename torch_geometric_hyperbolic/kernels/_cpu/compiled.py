@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -34,11 +35,23 @@ def compiled_in_order(function: Callable[..., Any]) -> Any:
 
 
 def _compile(function: Callable[..., Any], fastmath: Any) -> Any:
-    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(
-        function
-    )
+    compile_ = functools.partial(numba.njit, nogil=True, error_model="numpy", fastmath=fastmath)
+    try:
+        dispatcher = compile_(cache=True)(function)
+    except RuntimeError:  # neither beside this file nor at home can anything be kept
+        _warn_without_cache()
+        return compile_()(function)
     _drop_stale(dispatcher.stats.cache_path)
     return dispatcher
+
+
+@functools.cache
+def _warn_without_cache() -> None:
+    warnings.warn(
+        "no folder for numba's machine code can be written: loops are compiled anew in every "
+        "process; NUMBA_CACHE_DIR names a folder",
+        stacklevel=3,
+    )
 
 
 @functools.cache

@@ -126,8 +126,9 @@ class WindowTerms(NamedTuple):
 
     def of_sources(self) -> EdgeTerms:
         """The same with each edge as its own source."""
-        values = EdgeVectors.stored(self.of_edges @ self.weight.t(), self.rowptr)
-        return EdgeTerms(*values.terms(self.absolute, self.rowptr))
+        values = (self.of_edges @ self.weight.t()).to(self.absolute.dtype)
+        stored = EdgeVectors.stored(values, self.rowptr)
+        return EdgeTerms(*stored.terms(self.absolute, self.rowptr))
 
 
 def window_terms(

@@ -130,6 +130,7 @@ class EquivariantConv(MessagePassing):
         if h is None:
             h = x.new_empty(x.size(0), 0)
         check_points(h, "h", dim=2, width=self.in_channels)
+        check_weight(h, "h", self.lin_own.weight)
         if h.size(0) != x.size(0):
             raise ValueError(
                 f"'h' must have one row per node of 'x', {x.size(0)} (got {h.size(0)})"

@@ -12,7 +12,9 @@ from torch_geometric_hyperbolic.checks import (
     check_edge_index,
     check_manifold,
     check_points,
+    check_weight,
 )
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 from torch_geometric_hyperbolic.nn.dense import HorocyclicWaves
@@ -102,14 +104,16 @@ class HorocyclicConv(MessagePassing):
         source, target = x[0], x[1]
         check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_points(target, "x", like=source)
+        check_weight(source, "x", self.lin.weight)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
         coefficients = self.propagate(with_int64(edge_index), x=x, size=sizes, num_targets=sizes[1])
         return self.manifold.exp0(self.lin(coefficients))
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
-        seen = self.manifold.exp0(self.manifold.rel(x_i, x_j))
-        return self.waves(seen)
+        # In float64: a point of the ball in float32 forgets how far out it is.
+        seen = self.manifold.exp0(self.manifold.rel(x_i.double(), x_j.double()))
+        return self.waves.of(seen).to(working_dtype(x_i))
 
     def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
         # PyG's dim_size counts the first of a pair where the flow is reversed.

@@ -212,11 +212,13 @@ class HyperbolicEdgeConv(MessagePassing):
         usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
         return plain and usual and not watched and fused_engine(x) is not None
 
-    def _reduces_segments(self) -> bool:
+    def _reduces_segments(self, messages: Tensor) -> bool:
         """Whether sorted edges are reduced as segments, which is faster than scatter."""
-        torch_scatter = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
-        by_torch_scatter = torch_scatter and self.aggr in SEGMENTED_BY_TORCH_SCATTER
-        return by_torch_scatter or self.aggr in SEGMENTED
+        if self.aggr not in SEGMENTED_BY_TORCH_SCATTER:
+            return self.aggr in SEGMENTED
+        usable = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
+        # torch-scatter's extremes skip NaN; only on the CPU does a look at them cost little.
+        return usable and messages.device.type == "cpu" and not messages.isnan().any()
 
     def _convolve_grouped(
         self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
@@ -236,7 +238,7 @@ class HyperbolicEdgeConv(MessagePassing):
         if acts_on_points(self.aggr_module):
             messages = self.manifold.exp0(messages)
         size = target.size(0)
-        if self._reduces_segments():
+        if self._reduces_segments(messages):
             out = self.aggr_module(messages, ptr=rowptr, dim_size=size, dim=self.node_dim)
         else:
             index = targets_of_edges(rowptr, col.size(0))
@@ -320,7 +322,7 @@ class HyperbolicEdgeConv(MessagePassing):
         if num_targets is not None:  # PyG counts the first of a pair where the flow is reversed
             dim_size = num_targets
         # Sorted by centre: segments are several times faster than scatter.
-        if rowptr is not None and self._reduces_segments():
+        if rowptr is not None and self._reduces_segments(inputs):
             return self.aggr_module(inputs, ptr=rowptr, dim_size=dim_size, dim=self.node_dim)
         return super().aggregate(inputs, index, ptr, dim_size)
 

@@ -87,7 +87,11 @@ class HorocyclicWaves(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_points(x, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_weight(x, "x", self.direction)
-        ahead = self.manifold.busemann(x.unsqueeze(-2), self.direction)
+        return self.of(x)
+
+    def of(self, x: Tensor) -> Tensor:
+        """The waves at points of any dtype, in that dtype."""
+        ahead = self.manifold.busemann(x.unsqueeze(-2), self.direction.to(x.dtype))
         growth = (self.in_channels - 1) / 2 * self.manifold.c**0.5
         amplitude, phase = limited_exp(growth * ahead), self.frequency * ahead
         return torch.cat([amplitude * phase.cos(), amplitude * phase.sin()], dim=-1)
