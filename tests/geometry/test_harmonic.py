@@ -387,3 +387,18 @@ def test_nodes_are_those_of_gauss():
     expected, shares = np.polynomial.legendre.leggauss(NODES)
     np.testing.assert_allclose(nodes, expected[NODES // 2 :], rtol=0, atol=1e-14)
     np.testing.assert_allclose(weights, shares[NODES // 2 :], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("c", [-1.0, math.nan, math.inf])
+def test_spaces_of_positive_curvature_are_refused(c):
+    d = torch.ones(2)
+    with pytest.raises(ValueError, match="'c' must be finite and not negative"):
+        spherical_function(d, 1.0, n=2, c=c)
+    with pytest.raises(ValueError, match="'c' must be finite and not negative"):
+        heat_kernel(d, 1.0, n=2, c=c)
+
+
+@pytest.mark.parametrize("time", [0.0, -1.0, math.nan, math.inf])
+def test_times_that_are_not_positive_and_finite_are_refused(time):
+    with pytest.raises(ValueError, match="'time' must be positive and finite"):
+        log_heat_kernel(torch.ones(2), time, n=2, c=1.0)

@@ -176,3 +176,13 @@ def test_the_length_is_right_for_every_curvature(space, c):
     origin = manifold.origin(3, dtype=torch.float64)
     moved = random_isometry(manifold, 3, length=length)(origin)
     assert manifold.dist0(moved).item() == pytest.approx(length, rel=1e-9)
+
+
+def test_wrong_arguments_of_an_isometry_are_named():
+    ball = PoincareBall()
+    with pytest.raises(TypeError, match="'manifold' must be"):
+        random_isometry(None, 3)
+    with pytest.raises(ValueError, match="'channels' must be at least 1"):
+        random_isometry(ball, 0)
+    with pytest.raises(TypeError, match="'x' must have the isometry's dtype torch.float64"):
+        random_isometry(ball, 3)(torch.zeros(1, 3))

@@ -82,11 +82,13 @@ def _rule(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return _gegenbauer(n)
 
 
-def _check_dimension(n: int) -> None:
+def _check_space(n: int, c: Curvature) -> None:
     if isinstance(n, bool) or not isinstance(n, int):
         raise TypeError(f"'n' must be an int (got {n!r})")
     if n < 1:
         raise ValueError(f"'n' must be at least 1 (got {n})")
+    if not isinstance(c, Tensor) and not 0 <= c < math.inf:
+        raise ValueError(f"'c' must be finite and not negative, the curvature is -c (got {c})")
 
 
 def _profile(d: Tensor, phase: Tensor, n: int, c: Curvature) -> Tensor:
@@ -134,14 +136,14 @@ def spherical_function(
         Values between -1 and 1, in the dtype of ``distance``.
 
     Raises:
-        ValueError: if ``n`` is less than one.
+        TypeError, ValueError: naming the argument, for another ``n`` or ``c``.
 
     Example:
         >>> import torch
         >>> spherical_function(torch.tensor([0.0, 1.0, 2.0]), 2.0, n=2, c=1.0)
         tensor([ 1.0000,  0.2172, -0.2960])
     """
-    _check_dimension(n)
+    _check_space(n, c)
     d = distance.double()
     scale = -(n - 1) / 2 * num.log_sinhc(c * d * d)
     return (scale.exp() * _profile(d, frequency * d, n, c)).to(distance.dtype)
@@ -195,11 +197,11 @@ def log_heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvat
         >>> log_heat_kernel(torch.tensor([0.0, 20.0]), 0.5, n=3, c=1.0)
         tensor([  -3.2568, -219.5679])
     """
-    _check_dimension(n)
+    _check_space(n, c)
     if n > MAX_DIMENSION:
         raise ValueError(f"'n' must be at most {MAX_DIMENSION} (got {n})")
-    if not isinstance(time, Tensor) and not time > 0:
-        raise ValueError(f"'time' must be positive (got {time})")
+    if not isinstance(time, Tensor) and not 0 < time < math.inf:
+        raise ValueError(f"'time' must be positive and finite (got {time})")
     d = distance.double()
     t = torch.as_tensor(time, dtype=torch.float64, device=d.device)
     gaussian = -n / 2 * (4 * math.pi * t).log() - d * d / (4 * t)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import check_counts, check_manifold
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.testing.tolerance import assert_close
 
@@ -32,6 +33,10 @@ def random_isometry(
         generator (torch.Generator, optional): source of randomness. (default: :obj:`None`)
         dtype (torch.dtype, optional): of the points it takes. (default: float64)
 
+    Raises:
+        TypeError, ValueError: naming the argument, for no manifold, dimension or points of another
+            dtype.
+
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
@@ -40,6 +45,8 @@ def random_isometry(
         >>> torch.allclose(ball.dist(phi(x), phi(y)), ball.dist(x, y))
         True
     """
+    check_manifold(manifold)
+    check_counts(channels=channels)
     noise = torch.randn(channels, channels + 1, generator=generator, dtype=dtype)
     rotation, _ = torch.linalg.qr(noise[:, :channels])
     if torch.rand((), generator=generator) < 0.5:
@@ -47,7 +54,13 @@ def random_isometry(
     direction = noise[:, channels] / noise[:, channels].norm()
     short = direction / (1 + float(manifold.c) ** 0.5)
     centre = manifold.exp0(short * (length / manifold.dist0(manifold.exp0(short))))
-    return lambda x: manifold.move(centre, manifold.log0(x) @ rotation.T)
+
+    def phi(x: Tensor) -> Tensor:
+        if x.dtype != dtype:
+            raise TypeError(f"'x' must have the isometry's dtype {dtype} (got {x.dtype})")
+        return manifold.move(centre, manifold.log0(x) @ rotation.T)
+
+    return phi
 
 
 def assert_isometry_invariant(

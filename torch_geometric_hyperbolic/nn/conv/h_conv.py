@@ -111,7 +111,7 @@ class HConv(MessagePassing):
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj, offset: Tensor) -> Tensor:
         if isinstance(x, Tensor):
             x = (x, x)
-        source, target = x
+        source, target = x[0], x[1]
         check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_points(target, "x", like=source)
         check_weight(source, "x", self.weight)

@@ -249,7 +249,8 @@ def order_norms(f: Tensor, *, dim: int) -> Tensor:
     """
     if dim not in (2, 3):
         raise ValueError(f"'dim' must be 2 or 3 (got {dim!r})")
-    size = f.size(-1)
+    check_points(f, "f")
+    size = f.size(-1) if f.dim() else 0
     max_order = (size - 1) // 2 if dim == 2 else math.isqrt(size) - 1
     widths = har.widths(max_order, dim)
     if size == 0 or sum(widths) != size:
