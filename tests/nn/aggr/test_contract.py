@@ -436,11 +436,10 @@ def test_in_flat_space_it_keeps_the_dtype_and_large_numbers(mean, dtype):
 
 
 @each_mean
-@pytest.mark.parametrize("bad", [torch.float32, torch.bool], ids=str)
-def test_groups_that_are_no_integers_are_refused(mean, bad):
+def test_groups_that_are_no_integers_are_refused(mean):
     x, aggr = random_points(), mean(manifold=Euclidean())
-    with pytest.raises(TypeError, match=f"'index' must hold integers .got {bad}"):
-        aggr(x, INDEX.to(bad))
+    with pytest.raises(TypeError, match="'index' must hold integers .got torch.float32"):
+        aggr(x, INDEX + 0.9)
 
 
 @each_mean

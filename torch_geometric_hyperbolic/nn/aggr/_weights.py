@@ -1,6 +1,5 @@
 """Weights and group indices in the shape that the aggregations compute with."""
 
-import torch
 from torch import Tensor
 from torch_geometric.index import ptr2index
 from torch_geometric.typing import OptTensor
@@ -34,7 +33,7 @@ def as_int64(index: OptTensor) -> OptTensor:
     """The same groups in int64: with int32 the gradients of PyTorch's scattering are wrong."""
     if index is None:
         return None
-    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+    if index.is_floating_point() or index.is_complex():
         raise TypeError(f"'index' must hold integers (got {index.dtype})")
     return index.long()
 

@@ -14,7 +14,6 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
-from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 from torch_geometric_hyperbolic.nn.dense import HorocyclicWaves
@@ -113,7 +112,7 @@ class HorocyclicConv(MessagePassing):
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         # In float64: a point of the ball in float32 forgets how far out it is.
         seen = self.manifold.exp0(self.manifold.rel(x_i.double(), x_j.double()))
-        return self.waves.of(seen).to(working_dtype(x_i))
+        return self.waves.of(seen).to(self.lin.weight.dtype)
 
     def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
         # PyG's dim_size counts the first of a pair where the flow is reversed.
