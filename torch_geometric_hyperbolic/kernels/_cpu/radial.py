@@ -201,7 +201,8 @@ def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     by, d_by = sinhc(s) if hyperboloid else tanhc(s)
     for k in range(len(v)):
         row[k] = short[k] * by
-    if not hyperboloid and not row_gap(row, c, step) >= smallest:
+    near = not hyperboloid and not 1 - by * by * s >= 4 * smallest  # but for a rounding of the row
+    if near and not row_gap(row, c, step) >= smallest:
         by = math.sqrt((1 - 2 * smallest) / s)
         for k in range(len(v)):
             row[k] = short[k] * by

@@ -63,8 +63,9 @@ def tanhc(s):
     if s < BELOW:
         return series(TANHC, s)
     t = math.sqrt(s)
-    value = math.tanh(t) / t
-    return value, (1 / math.cosh(t) ** 2 - value) / (2 * s)
+    tanh = math.tanh(t)
+    value = tanh / t
+    return value, (1 - tanh * tanh - value) / (2 * s)
 
 
 @compiled

@@ -7,6 +7,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
+from torch_geometric_hyperbolic.kernels import to_ball
 from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold
 from torch_geometric_hyperbolic.nn.aggr._weights import (
     as_column,
@@ -32,7 +33,8 @@ class MidpointAggregation(Aggregation):
         \bar x = \frac{2\, b}{2 - h + \sqrt{h^2 + 4 c V}} .
 
     Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
-    the origin. Cost :math:`O(E F)`, differentiable in points, weights and curvature.
+    the origin. Cost :math:`O(E F)`, differentiable in points, weights and curvature, once where the
+    kernels are fused.
 
     Args:
         manifold (Manifold): the space of the points.
@@ -75,7 +77,7 @@ class MidpointAggregation(Aggregation):
             total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")
             return total / safe_mass
 
-        p, gap = self.manifold.to_ball(x)
+        p, gap = to_ball(x, self.manifold)
         p = p.double()  # weights differ by factors of exp(2 radius)
         share = as_column(weight, p, dim) / gap
         mass = self.reduce(share, index, ptr, dim_size, dim, reduce="sum")

@@ -5,6 +5,7 @@ from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
+from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_int64, check_dim
 
@@ -23,7 +24,8 @@ class TangentAggregation(Aggregation):
     :math:`\exp_0 \operatorname{reduce}_j w_j \log_0 \mathbf{x}_j`, and so can be used wherever
     :class:`MidpointAggregation` can. An empty group gives the origin.
 
-    Equivariant to rotations about the origin for ``'mean'`` and ``'sum'``, not to translations.
+    Equivariant to rotations about the origin for ``'mean'`` and ``'sum'``, not to translations. Of
+    points it is once differentiable where the kernels are fused.
 
     Args:
         reduce (str, optional): ``'max'``, ``'min'``, ``'mean'`` or ``'sum'``.
@@ -67,7 +69,7 @@ class TangentAggregation(Aggregation):
         if self.manifold is not None:
             check_dim(x, dim)
         index, ptr = as_int64(index), as_int64(ptr)
-        v = x if self.manifold is None else self.manifold.log0(x)
+        v = x if self.manifold is None else log0(x, self.manifold)
         if weight is None:
             out = self.reduce(v, index, ptr, dim_size, dim, reduce=self.reduction)
         else:
@@ -77,7 +79,7 @@ class TangentAggregation(Aggregation):
             if self.reduction == "mean":
                 total = self.reduce(weight, index, ptr, dim_size, dim, reduce="sum")
                 out = out / total.where(total != 0, 1.0)
-        return out if self.manifold is None else self.manifold.exp0(out)
+        return out if self.manifold is None else exp0(out, self.manifold)
 
     def __repr__(self) -> str:
         space = "" if self.manifold is None else f", manifold={self.manifold}"
