@@ -236,14 +236,14 @@ class HyperbolicEdgeConv(MessagePassing):
             return exp0(fused(terms), self.manifold)
         messages = split.rest(edge_values(*terms.of_sources()))
         if acts_on_points(self.aggr_module):
-            messages = self.manifold.exp0(messages)
+            messages = exp0(messages, self.manifold)
         size = target.size(0)
         if self._reduces_segments(messages):
             out = self.aggr_module(messages, ptr=rowptr, dim_size=size, dim=self.node_dim)
         else:
             index = targets_of_edges(rowptr, col.size(0))
             out = self.aggr_module(messages, index, dim_size=size, dim=self.node_dim)
-        return out if acts_on_points(self.aggr_module) else self.manifold.exp0(out)
+        return out if acts_on_points(self.aggr_module) else exp0(out, self.manifold)
 
     def _convolve(
         self,
