@@ -423,3 +423,12 @@ def test_numbers_whose_squares_overflow_are_no_trouble_in_flat_space():
     out = conv(image)
     assert_near(out.double() / 1e20, conv.double()(image.double()) / 1e20, 1e-5)
     assert torch.autograd.grad(out.sum(), image)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("pivot", [True, False], ids=["0.2", "0.1"])
+def test_flat_images_may_be_in_half_precision(dtype, pivot):
+    conv, image = make_conv(Euclidean(), padding=1, pivot=pivot), random_image(Euclidean())
+    out = copy.deepcopy(conv).to(dtype)(image.to(dtype))
+    assert out.dtype == dtype
+    assert_near(out.double(), conv(image), 0.1)

@@ -168,7 +168,7 @@ class HConv2d(torch.nn.Module):
 
     def _relative(self, x: Tensor) -> Tensor:
         """The convolution of the windows seen from their pivots, ``[B, H', W', out_channels]``."""
-        relative = self._vectors(x).flatten(-3)
+        relative = self._vectors(x).flatten(-3).to(self.weight.dtype)
         return torch.nn.functional.linear(relative, self._matrices().flatten(1), self.bias)
 
     def _framed(self, x: Tensor) -> Tensor:
