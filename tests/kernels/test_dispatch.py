@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from torch_geometric_hyperbolic.kernels import dispatch, fused_engine, set_fused
+from torch_geometric_hyperbolic.manifolds import Lorentz, PoincareBall
+from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv, MidpointAggregation
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +103,30 @@ def test_without_engines_layers_compute_the_same():
     assert (engine, count) == ("None", "0")
     assert hidden == pytest.approx(expected, rel=1e-5)
     assert off == pytest.approx(expected, rel=1e-5)
+
+
+def on_points(manifold):
+    """A layer and an aggregation, as functions of points."""
+    torch.manual_seed(0)
+    conv = HyperbolicEdgeConv(torch.nn.Linear(6, 4), "sum", manifold=manifold).double()
+    edge_index = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])
+    aggr, index = MidpointAggregation(manifold=manifold), torch.tensor([0, 0, 1, 1])
+    return lambda x: conv(x, edge_index), lambda x: aggr(x, index)
+
+
+@pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz()], ids=str)
+@pytest.mark.parametrize("which", [0, 1], ids=["layer", "aggregation"])
+def test_other_ways_to_differentiate_take_plain_pytorch(manifold, which):
+    function = on_points(manifold)[which]
+    x = manifold.random(4, 3, dtype=torch.float64)
+    expected = torch.autograd.functional.jacobian(function, x)
+    along = torch.randn_like(x)
+    pushed = torch.einsum("ijkl,kl->ij", expected, along)
+    _, found = torch.func.jvp(function, (x,), (along,))
+    torch.testing.assert_close(found, pushed, atol=1e-8, rtol=1e-8)
+    torch.testing.assert_close(torch.func.jacrev(function)(x), expected, atol=1e-8, rtol=1e-8)
+    with torch.autograd.forward_ad.dual_level():
+        out = function(torch.autograd.forward_ad.make_dual(x, along))
+        found = torch.autograd.forward_ad.unpack_dual(out).tangent
+    torch.testing.assert_close(found, pushed, atol=1e-8, rtol=1e-8)
+    assert fused_engine(x) == ("numba" if WITH_NUMBA else None)

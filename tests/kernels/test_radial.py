@@ -86,7 +86,7 @@ def assert_equal_images(actual, expected, x, manifold):
 @each_dtype
 @each_curvature
 @learnable
-def test_charts_are_those_of_the_verbs(space, dtype, c, learnable):
+def test_images_and_logarithms_are_those_of_the_verbs(space, dtype, c, learnable):
     manifold = space(c, learnable)
     x = points(manifold, dtype=dtype)
     assert fuses(x, manifold)
@@ -271,7 +271,7 @@ def test_gradients_of_what_is_shortened_do_not_look_along_the_ray(space, dtype):
     hyperboloid = space is Lorentz
     long = torch.randn(3, 3, dtype=dtype) * 1e21
 
-    def by_chart(x, c):
+    def by_ball_and_log(x, c):
         x = torch.cat([x[:, :1], x], 1) if hyperboloid else x
         return dict(
             zip(("point", "gap", "log"), radial._ball_and_log(x, c, hyperboloid), strict=True)
@@ -281,7 +281,7 @@ def test_gradients_of_what_is_shortened_do_not_look_along_the_ray(space, dtype):
         x = radial._exp0(v, c, hyperboloid)
         return {"space": x[:, 1:], "time": x[:, :1]} if hyperboloid else {"space": x}
 
-    for function in (by_chart, by_exp0):
+    for function in (by_ball_and_log, by_exp0):
         outputs = function(long, c)
         actual = gradients(lambda *args, f=function: [*f(*args).values()], [long, c])
         expected = gradients(

@@ -223,3 +223,16 @@ def test_the_operators_are_registered_as_torch_expects():
     opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))
     plain[3] = plain[3].t().contiguous().t()
     opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+def test_products_do_without_onednn(monkeypatch):
+    own = inputs(dtype=torch.float32)
+    monkeypatch.setattr(MODULE, "SMALL", 0)
+    expected = relative_windows(*own)
+    monkeypatch.setattr(MODULE, "conv2d", None)
+    with torch.backends.mkldnn.flags(enabled=False):
+        out = relative_windows(*own)
+        grads = torch.autograd.grad(out.sum(), own[:5])
+    torch.testing.assert_close(out, expected)
+    assert all(grad.isfinite().all() for grad in grads)

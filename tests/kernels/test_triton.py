@@ -101,8 +101,8 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     c, clouds = gap_i[0, 0], rowptr[:2]
     for x in (absolute, absolute.double()):
         for hyperboloid in (False, True):
-            radial.chart(x, c, hyperboloid, x, gap_i, x)
-            radial.chart_gradients(x, c, hyperboloid, x, gap_i, x, x, gap_i)
+            radial.ball_and_log(x, c, hyperboloid, x, gap_i, x)
+            radial.ball_and_log_gradients(x, c, hyperboloid, x, gap_i, x, x, gap_i)
             radial.exp0(x, c, hyperboloid, x)
             radial.exp0_gradients(x, c, hyperboloid, x, x, gap_i)
         for most in (3, 3000):

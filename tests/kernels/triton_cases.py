@@ -246,13 +246,13 @@ def along_rays(device: torch.device, manifold: Manifold, dtype: torch.dtype, cha
         torch.testing.assert_close(own[inner], expected[1][inner], rtol=1e-12, atol=0)
     torch.testing.assert_close(log[inner], expected[2][inner], rtol=4 * eps + 1e-12, atol=0)
 
-    def of_chart(x: Tensor) -> tuple[Tensor, ...]:
+    def of_ball_and_log(x: Tensor) -> tuple[Tensor, ...]:
         return ball_and_log(x, manifold)
 
     def of_verbs(x: Tensor) -> tuple[Tensor, ...]:
         return (*manifold.to_ball(x), manifold.log0(x))
 
-    compare_with_gradients(of_chart, of_verbs, [x[:7]])
+    compare_with_gradients(of_ball_and_log, of_verbs, [x[:7]])
     compare_with_gradients(lambda v: exp0(v, manifold), manifold.exp0, [v[:7]])
 
 

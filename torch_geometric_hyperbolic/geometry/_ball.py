@@ -54,19 +54,21 @@ def busemann_with_gap(p: Tensor, gap: Tensor, direction: Tensor, c: Curvature) -
 def turn(x: Tensor, gap_x: Tensor, y: Tensor, gap_y: Tensor, v: Tensor, c: Curvature) -> Tensor:
     r"""The rotation :math:`\operatorname{gyr}[y, -x] v`, from float64 points with known gaps.
 
-    With :math:`d = y - x` and :math:`D = g_x g_y + c\|d\|^2` it is
-    :math:`v + 2\,(A d + B x) / D`, where
+    With :math:`d = x - y`, the bivector :math:`B = c\,(d y^\top - y d^\top)` and
+    :math:`s = 1 - c \langle x, y \rangle` it is
 
     .. math::
-        A = c^2 \big(2 \langle x, d\rangle \langle x, v\rangle - \|x\|^2 \langle d, v\rangle\big)
-            - c\,g_x \langle x, v\rangle, \qquad
-        B = c\,g_x \langle d, v\rangle - c^2 \|d\|^2 \langle x, v\rangle :
+        v + 2\,(s B + B^2)\,v / (g_x g_y + c\|d\|^2), \qquad
+        s = (g_x + g_y + c\|d\|^2) / 2 :
 
     Ungar's formula (2005) with the terms that cancel near the boundary cancelled.
     """
-    d = y - x
-    xv, dv, xd = c * dot(x, v), c * dot(d, v), c * dot(x, d)
+    d = x - y
     squared = c * dot(d, d)
-    along_d = 2 * xd * xv - (1 - gap_x) * dv - gap_x * xv
-    along_x = gap_x * dv - squared * xv
-    return v + 2 * (along_d * d + along_x * x) / (gap_x * gap_y + squared)
+
+    def plane(w: Tensor) -> Tensor:
+        return c * (d * dot(y, w) - y * dot(d, w))
+
+    once = plane(v)
+    twice = plane(once)
+    return v + ((gap_x + gap_y + squared) * once + 2 * twice) / (gap_x * gap_y + squared)

@@ -26,9 +26,9 @@ from torch_geometric_hyperbolic.kernels.window_lengths import window_lengths
 __all__ = [
     "EdgeVectors",
     "affine_activation",
+    "ball_and_log",
     "batch_affine",
     "channels_last",
-    "ball_and_log",
     "curvature",
     "edge_coefficients",
     "edge_max",

@@ -6,6 +6,7 @@ import warnings
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
@@ -35,10 +36,11 @@ def fused_engine(x: Tensor) -> str | None:
 
     Returns:
         :obj:`None` where layers are to run in plain PyTorch: switched off by :func:`set_fused`, no
-        numba (which warns once) or Triton, a device that has neither, or in ``torch.jit.trace``,
-        which would keep the sizes of the graph it sees.
+        numba (which warns once) or Triton, a device that has neither, in ``torch.jit.trace``,
+        which would keep the sizes of the graph it sees, or in transforms of ``torch.func`` and
+        forward-mode differentiation, which custom operators do not know.
     """
-    if not _fused or torch.jit.is_tracing():
+    if not _fused or torch.jit.is_tracing() or _transforms():
         return None
     if x.device.type == "cpu" and not WITH_NUMBA and not torch.compiler.is_compiling():
         _warn_without_numba()
@@ -50,6 +52,15 @@ def installed_engine(x: Tensor) -> str | None:
     if x.device.type == "cpu":
         return "numba" if WITH_NUMBA else None
     return "triton" if x.device.type == "cuda" and WITH_TRITON else None
+
+
+def _transforms() -> bool:
+    """Whether something else than reverse-mode differentiation looks on, which PyTorch says here
+    only.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 
 #: What :func:`edge_max`, :func:`edge_sum` and :func:`edge_values` take first.
-EdgeTerms = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+OperatorTerms = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class EdgeVectors(NamedTuple):
@@ -45,7 +45,7 @@ class EdgeVectors(NamedTuple):
         col = torch.arange(v.size(0), dtype=torch.int32, device=v.device)
         return cls(none, v, torch.ones_like(beta), beta, col)
 
-    def terms(self, absolute: Tensor, rowptr: Tensor) -> EdgeTerms:
+    def terms(self, absolute: Tensor, rowptr: Tensor) -> OperatorTerms:
         """What :func:`edge_max` and its siblings take to add ``absolute``, ``[M, n]``, to them."""
         return absolute, *self[:4], rowptr, self.col
 

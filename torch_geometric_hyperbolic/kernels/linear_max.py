@@ -9,7 +9,7 @@ from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivativ
 from torch_geometric_hyperbolic.kernels._slopes import Selected
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
-from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeTerms, EdgeVectors
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, OperatorTerms
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -67,7 +67,7 @@ def _parts(rowptr: Tensor) -> tuple[list[tuple[slice, slice]], int]:
 
 def _filled(
     buffer: Tensor, absolute: Tensor, given: Tensor, by_row: Tensor, rowptr: Tensor
-) -> EdgeTerms:
+) -> OperatorTerms:
     """The terms of one part, its values in ``buffer``.
 
     ``by_row`` is the transposed weight: with few rows, products with it are several times faster.

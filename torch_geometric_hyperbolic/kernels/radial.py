@@ -28,6 +28,7 @@ def ball_and_log(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]
         :math:`O(N F)`; once differentiable where fused.
 
     Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball_and_log(torch.tensor([[0.5]]), PoincareBall())
         (tensor([[0.5000]]), tensor([[0.7500]], dtype=torch.float64), tensor([[0.5493]]))
     """
@@ -55,6 +56,7 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
         fused.
 
     Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> exp0(torch.tensor([[0.5493]]), PoincareBall())
         tensor([[0.5000]])
     """
@@ -77,6 +79,7 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         where fused.
 
     Example:
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> log0(torch.tensor([[0.5]]), PoincareBall())
         tensor([[0.5493]])
     """
@@ -147,7 +150,7 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     ctx.save_for_backward(x, c)
 
 
-def _backward_chart(ctx, *grads):  # type: ignore[no-untyped-def]
+def _backward_ball_and_log(ctx, *grads):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("ball_and_log")
     return (*_ball_and_log_backward(*ctx.saved_tensors, ctx.hyperboloid, *grads), None)
 
@@ -157,7 +160,7 @@ def _backward_exp0(ctx, grad):  # type: ignore[no-untyped-def]
     return (*_exp0_backward(*ctx.saved_tensors, ctx.hyperboloid, grad), None)
 
 
-_ball_and_log.register_autograd(_backward_chart, setup_context=_setup_context)
+_ball_and_log.register_autograd(_backward_ball_and_log, setup_context=_setup_context)
 _exp0.register_autograd(_backward_exp0, setup_context=_setup_context)
 
 

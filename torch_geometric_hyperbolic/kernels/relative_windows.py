@@ -129,9 +129,15 @@ def _rows(weight: Tensor, windows: int) -> int:
     return DEALT * max(1, min(fit, max(LEAST, windows // PARTS)) // DEALT)
 
 
+def _by_onednn(rows: Tensor) -> bool:
+    """Whether products are worth a call of oneDNN, and it may be called."""
+    usable = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return bool(usable) and rows.dtype == torch.float32 and rows.numel() > SMALL
+
+
 def _products(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Rows times the transposed weight, plus the bias."""
-    if rows.dtype != torch.float32 or rows.numel() <= SMALL:
+    if not _by_onednn(rows):
         return linear(rows, weight, bias)
     out = conv2d(_dealt(rows), weight[:, :, None, None], bias)
     return out.movedim(1, -1).reshape(-1, len(weight))[: len(rows)]
@@ -139,7 +145,7 @@ def _products(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def _sums(pull: Tensor, rows: Tensor) -> Tensor:
     """Outer products of rows of both, summed."""
-    if rows.dtype != torch.float32 or rows.numel() <= SMALL:
+    if not _by_onednn(rows):
         return pull.t() @ rows
     size = (pull.size(1), rows.size(1), 1, 1)
     return conv2d_weight(_dealt(rows), size, _dealt(pull))[..., 0, 0]

@@ -367,7 +367,9 @@ def test_a_cloud_smaller_than_k_is_named():
         make_model(PoincareBall())(torch.zeros(19, 3), torch.tensor([0] * 16 + [1] * 3))
 
 
-@pytest.mark.parametrize("ratios", [(1,), (1, 1, 1), (0, 1), (1, 1.5), (1, float("nan"))])
+@pytest.mark.parametrize(
+    "ratios", [(1,), (1, 1, 1), (0, 1), (1, 1.5), (1, float("nan")), ("a", 1), 0.5]
+)
 def test_wrong_ratios_are_named(ratios):
     with pytest.raises(ValueError, match="'ratios' must be 2 numbers above 0 and at most 1"):
         make_model(PoincareBall(), ratios=ratios)

@@ -19,6 +19,7 @@ from torch_geometric_hyperbolic.geometry import _numerics
 PRODUCT = 2**18
 
 _pool: ThreadPoolExecutor | None = None
+_starting = threading.Lock()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -105,13 +106,14 @@ def in_threads(task: Callable[[int], None], parts: int) -> None:
     todo = iter(range(parts))
 
     def work() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        with torch.inference_mode():
             for part in todo:
                 task(part)
 
     threads = torch.get_num_threads()
     if threads == 1:
-        work()
+        with torch.autocast("cpu", enabled=False):  # as it is in any other thread
+            work()
         return
     workers = [_threads().submit(work) for _ in range(min(threads, parts))]
     wait(workers)
@@ -132,28 +134,37 @@ def _as_array(arg: Any) -> Any:
 
 def _threads() -> ThreadPoolExecutor:
     global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), "tgh", initializer=_use_one_thread)
+    with _starting:
+        if _pool is None:
+            _pool = _started_threads(os.cpu_count() or 1)
     return _pool
 
 
-def _use_one_thread() -> None:
-    """PyTorch's functions use one thread in the thread that calls this.
+def _started_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which PyTorch's functions use one thread each.
 
-    ``torch.set_num_threads`` also tells all threads to come; what they were told before is told
-    again, by a thread that is gone then.
+    ``torch.set_num_threads`` also tells all threads to come: afterwards they are told again what
+    they were told before, as a new thread knows it.
     """
-    number = torch.get_num_threads()
+    with ThreadPoolExecutor(1) as other:
+        number = other.submit(torch.get_num_threads).result()
+    pool = ThreadPoolExecutor(count, "tgh", initializer=_use_one_thread)
+    together = threading.Barrier(count)
+    list(pool.map(lambda _: together.wait(), range(count)))
+    with ThreadPoolExecutor(1) as other:
+        other.submit(torch.set_num_threads, number)
+    return pool
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread that never asked would be told again
     torch.set_num_threads(1)
-    again = threading.Thread(target=torch.set_num_threads, args=(number,))
-    again.start()
-    again.join()
 
 
 def _forget_threads() -> None:
     """A forked process has none of its parent's threads."""
-    global _pool
-    _pool = None
+    global _pool, _starting
+    _pool, _starting = None, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_threads)

@@ -26,15 +26,15 @@ def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
 def as_index(index: OptTensor, ptr: OptTensor, num_elements: int) -> Tensor:
     """The group of each element, from either form."""
     index = as_int64(index)
-    return ptr2index(as_int64(ptr), output_size=num_elements) if index is None else index
+    return ptr2index(as_int64(ptr, "ptr"), output_size=num_elements) if index is None else index
 
 
-def as_int64(index: OptTensor) -> OptTensor:
+def as_int64(index: OptTensor, name: str = "index") -> OptTensor:
     """The same groups in int64: with int32 the gradients of PyTorch's scattering are wrong."""
     if index is None:
         return None
     if index.is_floating_point() or index.is_complex():
-        raise TypeError(f"'index' must hold integers (got {index.dtype})")
+        raise TypeError(f"'{name}' must hold integers (got {index.dtype})")
     return index.long()
 
 

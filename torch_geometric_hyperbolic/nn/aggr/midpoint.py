@@ -71,7 +71,7 @@ class MidpointAggregation(Aggregation):
     ) -> Tensor:
         check_dim(x, dim)
         check_mass(weight)
-        index, ptr = as_int64(index), as_int64(ptr)
+        index, ptr = as_int64(index), as_int64(ptr, "ptr")
 
         def mean(values: Tensor) -> Tensor:
             total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")

@@ -68,7 +68,7 @@ class TangentAggregation(Aggregation):
     ) -> Tensor:
         if self.manifold is not None:
             check_dim(x, dim)
-        index, ptr = as_int64(index), as_int64(ptr)
+        index, ptr = as_int64(index), as_int64(ptr, "ptr")
         v = x if self.manifold is None else log0(x, self.manifold)
         if weight is None:
             out = self.reduce(v, index, ptr, dim_size, dim, reduce=self.reduction)

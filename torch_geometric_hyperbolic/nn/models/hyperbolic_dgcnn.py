@@ -299,13 +299,16 @@ def _equal_clouds(batch_size: int, x: Tensor) -> Tensor:
 
 
 def _checked_ratios(ratios: Sequence[float] | None, layers: int) -> tuple[float, ...]:
-    ratios = (1.0,) * layers if ratios is None else tuple(map(float, ratios))
-    if len(ratios) != layers or not all(0 < ratio <= 1 for ratio in ratios):
+    try:
+        shares = (1.0,) * layers if ratios is None else tuple(map(float, ratios))
+    except (TypeError, ValueError):
+        shares = ()
+    if len(shares) != layers or not all(0 < share <= 1 for share in shares):
         raise ValueError(
             f"'ratios' must be {layers} numbers above 0 and at most 1, one for each of "
             f"'hidden_channels' (got {ratios})"
         )
-    return ratios
+    return shares
 
 
 def _block(in_channels: int, out_channels: int) -> torch.nn.Sequential:
