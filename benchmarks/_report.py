@@ -25,7 +25,7 @@ TOLD = (
     "compile", "cuda_graph", "eval_batch_size", "nproc_per_node",
 )  # fmt: skip
 #: What runs of one row may differ in.
-FREE = ("seed", "cuda_graph")
+FREE = ("seed", "cuda_graph", "eval_batch_size")
 #: Columns that a README leaves to the other tables.
 LONG = ("settings", "s / epoch")
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
