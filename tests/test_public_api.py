@@ -178,6 +178,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/relative_windows.py": "kernels/test_relative_windows.py",
     "kernels/_cpu/rough_keys.py": "kernels/test_rough_keys.py",
     "kernels/_cpu/scalars.py": "kernels/test_edge_coefficients.py",
+    "kernels/_cpu/threads.py": "kernels/test_compiled.py",
     "kernels/_cpu/wide_linear.py": "kernels/test_wide_linear.py",
     "kernels/_cpu/window_lengths.py": "kernels/test_window_lengths.py",
     "kernels/_cpu/windows.py": "kernels/test_edge_vectors.py",

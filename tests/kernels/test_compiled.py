@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="needs numba")
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import compiled as module
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import in_threads, parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import in_threads, parallel
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ import threading
 
 import torch
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import in_threads
+from torch_geometric_hyperbolic.kernels._cpu.threads import in_threads
 
 
 def numbers():

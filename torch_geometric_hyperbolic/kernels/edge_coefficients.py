@@ -18,7 +18,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import coefficients, graphs
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import coefficients as triton_coefficients
 

@@ -20,7 +20,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TORCH_CLUSTER, WI
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import knn as loops
     from torch_geometric_hyperbolic.kernels._cpu import rough_keys
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import knn as triton_knn
 

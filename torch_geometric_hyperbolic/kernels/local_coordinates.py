@@ -12,11 +12,11 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import windows
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
     from torch_geometric_hyperbolic.kernels._cpu.local_coordinates import (
         coordinate_gradients,
         coordinates,
     )
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 
 def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import move as loops
     from torch_geometric_hyperbolic.kernels._cpu import pixels
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 
 def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:

@@ -10,7 +10,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import radial
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import radial as triton_radial
 

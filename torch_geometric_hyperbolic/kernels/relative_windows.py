@@ -16,7 +16,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import relative_windows as loops
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import as_arrays, in_threads
+    from torch_geometric_hyperbolic.kernels._cpu.threads import as_arrays, in_threads
 
 #: Numbers of relative vectors that a thread holds at a time.
 BLOCK = 2**19

@@ -10,7 +10,8 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import wide_linear as loops
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, parallel
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 #: Fewest and most rows of a block; weights too large for that are left to PyTorch.
 FEWEST, MOST = 16, 1024

@@ -12,7 +12,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import windows
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
     from torch_geometric_hyperbolic.kernels._cpu.window_lengths import length_gradients, lengths
 
 

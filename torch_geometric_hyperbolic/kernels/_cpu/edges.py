@@ -15,7 +15,8 @@ from numba.extending import overload
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._cpu import graphs
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 from torch_geometric_hyperbolic.kernels._slopes import Activated, Given, Selected
 
 

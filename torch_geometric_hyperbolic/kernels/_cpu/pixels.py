@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 #: Pixels of a tile: a cache line of one channel.
 TILE = 16

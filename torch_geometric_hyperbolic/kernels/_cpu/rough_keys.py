@@ -18,7 +18,8 @@ import torch
 from numba.extending import overload
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, compiled, parallel
+from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, compiled
+from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 #: Queries taken at a time, at most.
 QUERIES = 32

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._cpu import edges, graphs
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, parallel
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 from torch_geometric_hyperbolic.kernels._slopes import Given
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 

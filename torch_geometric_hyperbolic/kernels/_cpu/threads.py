@@ -1,0 +1,107 @@
+"""How loops and tasks are spread over threads."""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import torch
+
+_pool: ThreadPoolExecutor | None = None
+_starting = threading.Lock()
+
+
+def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
+    """Run ``loop(start, stop, *args)`` over ``range(size)`` on PyTorch's number of threads.
+
+    The range is cut where it pleases the number of threads, so a loop's result for one index must
+    not depend on where its own range starts or stops. Tensors, also those in named tuples, are
+    handed over as contiguous arrays: those that are written to must be contiguous themselves.
+    """
+    arrays = as_arrays(*args)
+    threads = max(1, min(torch.get_num_threads(), size))
+    cuts = [size * part // threads for part in range(threads + 1)]
+    others = [
+        _threads().submit(loop, start, stop, *arrays)
+        for start, stop in zip(cuts[1:-1], cuts[2:], strict=True)
+    ]
+    try:
+        loop(cuts[0], cuts[1], *arrays)
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+
+
+def in_threads(task: Callable[[int], None], parts: int) -> None:
+    """Run ``task(part)`` for each part on PyTorch's number of threads.
+
+    In a task PyTorch's functions use one thread and no autocast, so that what they find does not
+    depend on either; nothing is recorded for gradients.
+    """
+    todo = iter(range(parts))
+
+    def work() -> None:
+        with torch.inference_mode():
+            for part in todo:
+                task(part)
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        with torch.autocast("cpu", enabled=False):  # as it is in any other thread
+            work()
+        return
+    workers = [_threads().submit(work) for _ in range(min(threads, parts))]
+    wait(workers)
+    for worker in workers:
+        worker.result()
+
+
+def as_arrays(*args: Any) -> list[Any]:
+    """Tensors as contiguous arrays, also those in named tuples; anything else as it is."""
+    return [_as_array(arg) for arg in args]
+
+
+def _as_array(arg: Any) -> Any:
+    if isinstance(arg, torch.Tensor):
+        return arg.detach().contiguous().numpy()
+    return type(arg)(*map(_as_array, arg)) if hasattr(arg, "_fields") else arg
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _starting:
+        if _pool is None:
+            _pool = _started_threads(os.cpu_count() or 1)
+    return _pool
+
+
+def _started_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which PyTorch's functions use one thread each.
+
+    ``torch.set_num_threads`` also tells all threads to come: afterwards they are told again what
+    they were told before, as a new thread knows it.
+    """
+    with ThreadPoolExecutor(1) as other:
+        number = other.submit(torch.get_num_threads).result()
+    pool = ThreadPoolExecutor(count, "tgh", initializer=_use_one_thread)
+    together = threading.Barrier(count)
+    list(pool.map(lambda _: together.wait(), range(count)))
+    with ThreadPoolExecutor(1) as other:
+        other.submit(torch.set_num_threads, number)
+    return pool
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread that never asked would be told again
+    torch.set_num_threads(1)
+
+
+def _forget_threads() -> None:
+    """A forked process has none of its parent's threads."""
+    global _pool, _starting
+    _pool, _starting = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
