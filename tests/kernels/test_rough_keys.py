@@ -11,7 +11,7 @@ from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import rough_keys as module
-    from torch_geometric_hyperbolic.kernels._cpu.compiled import _as_array
+    from torch_geometric_hyperbolic.kernels._cpu.threads import _as_array
 
 pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
 
