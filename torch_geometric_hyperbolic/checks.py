@@ -64,12 +64,14 @@ def check_points(
     name: str,
     *,
     dim: int | None = None,
+    min_dim: int = 0,
     width: int | None = None,
     like: Tensor | None = None,
 ) -> None:
     """Raise unless ``x`` is a floating-point tensor of ``dim`` dimensions and last size ``width``.
 
-    With ``like`` it must also share that tensor's dtype, device and last size.
+    ``min_dim`` is the least number of dimensions. With ``like`` it must also share that tensor's
+    dtype, device and last size.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(x).__name__})")
@@ -77,6 +79,10 @@ def check_points(
         raise TypeError(f"'{name}' must be a floating-point tensor (got {x.dtype})")
     if dim is not None and x.dim() != dim:
         raise ValueError(f"'{name}' must have {dim} dimensions (got shape {tuple(x.shape)})")
+    if x.dim() < min_dim:
+        raise ValueError(
+            f"'{name}' must have at least {min_dim} dimensions (got shape {tuple(x.shape)})"
+        )
     if width is not None and x.size(-1) != width:
         raise ValueError(f"'{name}' must have last dimension {width} (got {x.size(-1)})")
     if like is None:

@@ -51,6 +51,15 @@ def test_which_aggregations_act_on_points():
     assert not acts_on_points(None)
 
 
+def test_arguments_that_a_mean_of_points_does_not_have_are_refused():
+    """As PyG refuses those of its own aggregations."""
+    how = {"aggr_kwargs": {"learn": True}, "manifold": PoincareBall()}
+    HyperbolicEdgeConv(torch.nn.Linear(6, 5), "softmax", **how)
+    for name in ("midpoint", "frechet_mean", "max"):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'learn'"):
+            HyperbolicEdgeConv(torch.nn.Linear(6, 5), name, **how)
+
+
 @pytest.mark.parametrize("other", [PoincareBall(2.0), Lorentz(1.0), Euclidean()], ids=str)
 def test_points_of_another_manifold_are_refused(other):
     with pytest.raises(ValueError, match=r"'aggr' must act on PoincareBall\(c=1.0\)"):

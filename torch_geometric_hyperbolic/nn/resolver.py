@@ -1,5 +1,6 @@
 """Names of this package's aggregations, as PyG resolves its own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch_geometric.nn.aggr import Aggregation
@@ -10,17 +11,24 @@ from torch_geometric_hyperbolic.nn.aggr import FrechetMeanAggregation, MidpointA
 ON_POINTS = {"midpoint": MidpointAggregation, "frechetmean": FrechetMeanAggregation}
 
 
-def resolve_aggr(aggr: Any, manifold: Manifold) -> Any:
+def resolve_aggr(
+    aggr: Any, manifold: Manifold, aggr_kwargs: Mapping[str, Any] | None = None
+) -> Any:
     """``'midpoint'`` and ``'frechet_mean'`` on ``manifold``; anything else is left to PyG.
 
     Names are read as PyG reads them: ``'FrechetMeanAggregation'`` is the same.
 
+    ``aggr_kwargs`` are arguments of the aggregation that a name stands for.
+
     Raises:
+        TypeError: if it has no such arguments.
         ValueError: if ``aggr`` holds another manifold, or is several of which one takes points.
     """
     if isinstance(aggr, str):
         name = aggr.lower().replace("_", "").removesuffix("aggregation")
-        return ON_POINTS[name](manifold=manifold) if name in ON_POINTS else aggr
+        if name not in ON_POINTS:
+            return aggr
+        return ON_POINTS[name](manifold=manifold, **(aggr_kwargs or {}))
     parts = aggr if isinstance(aggr, (list, tuple)) else getattr(aggr, "aggrs", ())
     for part in parts:
         if acts_on_points(resolve_aggr(part, manifold)):

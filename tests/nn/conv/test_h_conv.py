@@ -310,6 +310,9 @@ def test_wrong_points_are_named(manifold):
         conv((x, x.double()), edge_index, offset)
     with pytest.raises(TypeError, match=r"'x' must have .* torch.float32 \(got torch.float64\)"):
         conv(x.double(), edge_index, offset)
+    for one in (x[0], (x[0], x), (x, x[0])):
+        with pytest.raises(ValueError, match=rf"'x' must have at least 2 .*\({width},\)"):
+            conv(one, edge_index, offset)
 
 
 def test_points_on_another_device_than_the_weights_are_named():
@@ -329,6 +332,15 @@ def test_offsets_that_do_not_match_the_edges_are_named(count):
     conv = HConv(3, 5, 4, manifold=PoincareBall())
     with pytest.raises((TypeError, ValueError), match="'offset' must"):
         conv(torch.zeros(8, 3), edges(8, 8, 24), torch.zeros(count, dtype=torch.long))
+
+
+@pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+def test_offsets_that_do_not_match_a_sparse_adjacency_are_named(layout):
+    conv = HConv(3, 5, 4, manifold=PoincareBall())
+    adjacency = getattr(torch.eye(8), layout)()
+    conv(torch.zeros(8, 3), adjacency, torch.zeros(8, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"'offset' must have one entry per edge \(got \(9,\)\)"):
+        conv(torch.zeros(8, 3), adjacency, torch.zeros(9, dtype=torch.long))
 
 
 @pytest.mark.parametrize("bad", [-1, 4])

@@ -182,5 +182,8 @@ def test_repr_and_wrong_arguments():
             HorocyclicConv(*sizes, manifold=PoincareBall())
     with pytest.raises(ValueError, match=r"'x' must have last dimension 4 \(got 3\)"):
         conv(torch.zeros(8, 3), edges(8, 8, 24))
+    for x in (torch.zeros(4), (torch.zeros(8, 4), torch.zeros(4))):
+        with pytest.raises(ValueError, match=r"'x' must have at least 2 dimensions .*\(4,\)"):
+            conv(x, edges(8, 8, 24))
     with pytest.raises(TypeError, match=r"'x' must have the layer's dtype"):
         conv(torch.zeros(8, 4, dtype=torch.float64), edges(8, 8, 24))

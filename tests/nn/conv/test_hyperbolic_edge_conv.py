@@ -691,6 +691,15 @@ def test_wrong_last_dimension_is_named(manifold):
         conv((torch.zeros(4, width), torch.zeros(4, width + 2)), edges(4, 4, 6))
 
 
+@pytest.mark.parametrize("nn", [Linear(6, 5), torch.sin], ids=["linear", "plain"])
+def test_a_point_alone_is_named(nn):
+    conv = HyperbolicEdgeConv(nn, manifold=PoincareBall())
+    x = torch.zeros(4, 3)
+    for one in (torch.tensor(1.0), x[0], (x[0], x), (x, x[0])):
+        with pytest.raises(ValueError, match=r"'x' must have at least 2 dimensions \(got shape"):
+            conv(one, edges(4, 4, 6))
+
+
 def test_integer_features_are_named():
     conv = HyperbolicEdgeConv(torch.sin, manifold=PoincareBall())
     with pytest.raises(TypeError, match=r"'x' must be a floating-point tensor \(got torch.int64\)"):

@@ -21,6 +21,13 @@ def with_int64(adjacency: Adj) -> Adj:
     return adjacency.long() if small else adjacency
 
 
+def num_edges(adjacency: Adj) -> int:
+    """The number of edges, explicit zeros included."""
+    if not isinstance(adjacency, Tensor):
+        return int(adjacency.nnz())
+    return adjacency.size(-1) if adjacency.layout == torch.strided else adjacency._nnz()
+
+
 def group_adjacency(
     adjacency: Adj, sizes: tuple[int, int], flow: str
 ) -> tuple[Tensor, Tensor] | None:

@@ -18,7 +18,7 @@ from torch_geometric_hyperbolic.checks import (
 )
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
+from torch_geometric_hyperbolic.nn.conv._adjacency import num_edges, with_int64
 
 
 class HConv(MessagePassing):
@@ -112,8 +112,9 @@ class HConv(MessagePassing):
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = x[0], x[1]
-        check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
-        check_points(target, "x", like=source)
+        width = self.manifold.ambient_dim(self.in_channels)
+        check_points(source, "x", min_dim=2, width=width)
+        check_points(target, "x", min_dim=2, like=source)
         check_weight(source, "x", self.weight)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
@@ -148,8 +149,7 @@ class HConv(MessagePassing):
         if not isinstance(offset, Tensor) or offset.is_floating_point():
             kind = offset.dtype if isinstance(offset, Tensor) else type(offset).__name__
             raise TypeError(f"'offset' must be a tensor of integers (got {kind})")
-        dense = isinstance(edge_index, Tensor) and edge_index.layout == torch.strided
-        if offset.dim() != 1 or (dense and offset.numel() != edge_index.size(-1)):
+        if offset.dim() != 1 or offset.numel() != num_edges(edge_index):
             raise ValueError(f"'offset' must have one entry per edge (got {tuple(offset.shape)})")
         on_cpu = offset.device.type == "cpu" and not torch.compiler.is_compiling()
         if (on_cpu or validation_enabled()) and offset.numel():

@@ -101,8 +101,9 @@ class HorocyclicConv(MessagePassing):
         if isinstance(x, Tensor):
             x = (x, x)
         source, target = x[0], x[1]
-        check_points(source, "x", width=self.manifold.ambient_dim(self.in_channels))
-        check_points(target, "x", like=source)
+        width = self.manifold.ambient_dim(self.in_channels)
+        check_points(source, "x", min_dim=2, width=width)
+        check_points(target, "x", min_dim=2, like=source)
         check_weight(source, "x", self.lin.weight)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)

@@ -138,7 +138,7 @@ class HyperbolicEdgeConv(MessagePassing):
         own: Any = type(self)
         if "propagate" not in vars(own) and any(hook in vars(own) for hook in HOOKS):
             own.propagate = MessagePassing.propagate  # to be compiled for its own hooks
-        super().__init__(aggr=resolve_aggr(aggr, manifold), **kwargs)
+        super().__init__(aggr=resolve_aggr(aggr, manifold, kwargs.get("aggr_kwargs")), **kwargs)
         # What explanations run. For a subclass PyG would keep its parent's, compiled without masks.
         own._orig_propagate = MessagePassing.propagate
         self.nn = nn
@@ -185,9 +185,9 @@ class HyperbolicEdgeConv(MessagePassing):
         return self._convolve(source, target, edge_index, split, rowptr.long())
 
     def _check(self, source: Tensor, target: Tensor, split: Optional[Split]) -> None:
-        width = self._width(split)
-        check_points(source, "x", dim=None if self._description() is None else 2, width=width)
-        check_points(target, "x", like=source)
+        dim = None if self._description() is None else 2
+        check_points(source, "x", dim=dim, min_dim=2, width=self._width(split))
+        check_points(target, "x", min_dim=2, like=source)
         if split is not None:
             check_weight(source, "x", split.linear.weight)
 
