@@ -518,6 +518,8 @@ SOLID = rows(CORNERS, "v {} {} {}")
         SOLID + "f -6 -5 \\\n -4 # relative\nf -3 -2 -1\n",
         "\ufeff" + SOLID + "vt 0 0\nf -6/-1 -5/-1 -4/-1\nf 4 5 6\n",
         SOLID.replace("\n", "\r\n") + "\tf\t-6\t-5\t-4\r\nf 4// 5// -1//\r\n",
+        SOLID.replace("v ", "v\t") + "f\t1 2 3\nf\t4 5 6\n",
+        SOLID.replace("v ", "  v ") + "  f 1 2 3\n  f 4 5 6\n",
     ],
 )
 def test_faces_of_obj_files_are_those_they_name(text, tmp_path):
@@ -531,7 +533,7 @@ def test_faces_of_obj_files_are_those_they_name(text, tmp_path):
     }
 
 
-@pytest.mark.parametrize("face", ["-7 -2 -1", "-0 1 2", "-x 1 2"])
+@pytest.mark.parametrize("face", ["-7 -2 -1", "-0 1 2", "-x 1 2", "0 1 2", "1 2/0 3"])
 def test_an_index_before_the_file_is_one_line(face, tmp_path, run):
     file = write(tmp_path / "bad.obj", SOLID + f"f {face}\n")
     status, _, err = run(file)

@@ -30,18 +30,18 @@ def _read_xyz(file: BinaryIO) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(len(rows), 3)
 
 
-def _with_absolute_indices(file: BinaryIO) -> BinaryIO:
-    """An OBJ file whose faces have no negative indices, which count back from the line they stand
-    in (trimesh counts from the end of the file), and no comments.
+def _as_trimesh_reads(file: BinaryIO) -> BinaryIO:
+    """An OBJ file without what trimesh misreads: indented and continued lines, tabs, comments, and
+    faces with negative indices, which count back from the line they stand in (trimesh counts from
+    the end of the file).
     """
     text = file.read().decode("utf-8-sig", "surrogateescape")
     text = re.sub(r"\\[ \t]*\r?\n", " ", text)  # where a line goes on
-    if re.search(r"^[ \t]*f\b.*[-#]", text, re.MULTILINE):
-        text = "\n".join(_absolute_lines(text.splitlines()))
-    return BytesIO(text.encode("utf-8", "surrogateescape"))
+    lines = "\n".join(_plain_lines(text.splitlines()))
+    return BytesIO(lines.encode("utf-8", "surrogateescape"))
 
 
-def _absolute_lines(lines: Iterable[str]) -> Iterator[str]:
+def _plain_lines(lines: Iterable[str]) -> Iterator[str]:
     counts = {"v": 0, "vt": 0, "vn": 0}
     for line in lines:
         kind, *words = line.partition("#")[0].split() or [""]
@@ -55,7 +55,7 @@ def _absolute_lines(lines: Iterable[str]) -> Iterator[str]:
 
 def _absolute(index: str, count: int) -> str:
     """An index into what ``count`` lines have held so far, from 1."""
-    if not index.startswith("-"):
+    if not index or int(index) > 0:
         return index
     if not -count <= int(index) < 0:
         raise ValueError(f"face index {index} names none of the {count} so far")
@@ -63,11 +63,14 @@ def _absolute(index: str, count: int) -> str:
 
 
 def _read_mesh(file: BinaryIO, suffix: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices ``[P, 3]`` and triangles ``[F, 3]``; none, if the file holds points only."""
+    """Vertices ``[P, 3]`` and triangles ``[F, 3]``; none, if the file holds points only.
+
+    Polygons become fans about their first corners, so what is beyond triangles should be convex.
+    """
     import trimesh
 
     if suffix == "obj":
-        file = _with_absolute_indices(file)
+        file = _as_trimesh_reads(file)
     scene = trimesh.load_scene(file, suffix, process=False)
     mesh = scene.to_mesh()
     vertices, faces = np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int64).reshape(-1, 3)

@@ -159,6 +159,11 @@ def test_missing_file(fixture_root, name):
         ("data", lambda x: x[..., :2], r"'data' of 'ply_data_train0.h5' .*\(got \[6, 64, 2\]\)"),
         ("data", lambda x: x[0], r"must have shape \[N, P, 3\] \(got \[64, 3\]\)"),
         ("data", lambda x: x[:, :32], r"one number of points in all files \(got \[32, 64\]\)"),
+        ("data", lambda x: x[:0], r"must have shape \[N, P, 3\] \(got \[0, 64, 3\]\)"),
+        ("data", lambda x: x[:, :0], r"must have shape \[N, P, 3\] \(got \[6, 0, 3\]\)"),
+        ("data", lambda x: x + 1j, r"must hold floats \(got complex"),
+        ("data", lambda x: np.float32(1), r"must have shape \[N, P, 3\] \(got \[\]\)"),
+        ("label", lambda y: np.uint8(1), r"unreadable file '.*ply_data_train0.h5'"),
         ("data", lambda x: np.where(x == x.max(), np.nan, x), r"must be finite"),
         ("data", lambda x: np.where(x == x.max(), np.inf, x), r"must be finite"),
     ],
@@ -188,6 +193,32 @@ def test_broken_files(fixture_root):
         ModelNetPoints(fixture_root)
     with pytest.raises(ValueError, match=r"'root' must be a directory \(got '.*h5'\)"):
         ModelNetPoints(path)
+
+
+@pytest.mark.parametrize("key", ["data", "label"])
+def test_groups_in_the_place_of_arrays(fixture_root, key):
+    with h5py.File(fixture_root / "ply_data_train0.h5", "r+") as file:
+        del file[key]
+        file[key + "/inner"] = np.zeros((6, 64, 3), np.float32)
+    with pytest.raises(ValueError, match=r"unreadable file '.*ply_data_train0.h5'"):
+        ModelNetPoints(fixture_root)
+
+
+def test_a_class_without_a_name_is_no_shift_of_the_others(fixture_root):
+    path = fixture_root / "shape_names.txt"
+    names = path.read_text().splitlines()
+    path.write_text("\n".join([*names, "", ""]))  # the end of a file
+    assert list(ModelNetPoints(fixture_root).class_names) == names
+    path.write_text("\n".join([names[0], "", *names[1:]]))
+    with pytest.raises(ValueError, match=r"a name on every line \(got none on 2\)"):
+        ModelNetPoints(fixture_root)
+
+
+@pytest.mark.parametrize("name", ["shape_names.txt", "train_files.txt"])
+def test_lists_in_another_encoding_are_named(fixture_root, name):
+    (fixture_root / name).write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ValueError, match=rf"'{name}' must be UTF-8 text"):
+        ModelNetPoints(fixture_root)
 
 
 def test_without_h5py(fixture_root, monkeypatch):

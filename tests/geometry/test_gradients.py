@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from tests.geometry.samples import (
     EVERY_FUNCTION,
@@ -64,6 +64,40 @@ def test_gradcheck_at_the_origin(model):
     assert gradcheck(lambda c, x: geometry.log0(x, c=c), (learnable(0.7), origin))
     assert gradcheck(lambda c, v: geometry.exp0(v, c=c), (learnable(0.7), v))
     assert gradcheck(lambda c, x, v: geometry.move(x, v, c=c), (learnable(0.7), origin, v))
+
+
+@pytest.mark.parametrize("length", [1.0, 1e-4, 1e-10, 1e-100, 1e-200, 0.0])
+@pytest.mark.parametrize("model", GEOMETRY)
+def test_second_derivatives_of_exponentials_of_short_vectors(model, length):
+    """Of the exact series: exp0 is v + k c |v|^2 v + O(|v|^5), k = -1/3 in the ball, 1/6 else."""
+    c, k = 0.7, -1 / 3 if model == "poincare" else 1 / 6
+    v = length * torch.tensor([0.6, 0.8], dtype=torch.float64)
+    if length == 1.0:  # where the series is no help, differences are
+        v.requires_grad_()
+        assert gradgradcheck(lambda v: GEOMETRY[model].exp0(v, c=c), v)
+        return
+
+    def total(v: Tensor) -> Tensor:
+        return GEOMETRY[model].exp0(v, c=c)[..., -2:].sum()
+
+    one, eye = torch.ones_like(v), torch.eye(2, dtype=torch.float64)
+    third = torch.outer(one, v) + torch.outer(v, one) + v.sum() * eye
+    found = torch.autograd.functional.hessian(total, v)
+    torch.testing.assert_close(found, 2 * k * c * third, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("model", GEOMETRY)
+def test_second_derivatives_of_a_step_do_not_depend_on_how_short_it_is(model):
+    """They are continuous at no step at all."""
+    geometry, c = GEOMETRY[model], 0.7
+    x = moderate_arguments(model, c, torch.float64, num=1, channels=2)["x"][0]
+
+    def along(length: float) -> Tensor:
+        v = length * torch.tensor([0.6, 0.8], dtype=torch.float64)
+        return torch.autograd.functional.hessian(lambda v: geometry.move(x, v, c=c).sum(), v)
+
+    for length in (1e-9, 1e-12, 1e-30, 1e-160, 0.0):
+        torch.testing.assert_close(along(length), along(1e-6), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", GEOMETRY)

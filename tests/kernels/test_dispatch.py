@@ -10,7 +10,12 @@ import torch
 
 from torch_geometric_hyperbolic.kernels import dispatch, fused_engine, set_fused
 from torch_geometric_hyperbolic.manifolds import Lorentz, PoincareBall
-from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv, MidpointAggregation
+from torch_geometric_hyperbolic.nn import (
+    DynamicHyperbolicEdgeConv,
+    FrechetMeanAggregation,
+    HyperbolicEdgeConv,
+    MidpointAggregation,
+)
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 ROOT = Path(__file__).parents[2]
@@ -105,19 +110,31 @@ def test_without_engines_layers_compute_the_same():
     assert off == pytest.approx(expected, rel=1e-5)
 
 
-def on_points(manifold):
-    """A layer and an aggregation, as functions of points."""
+def on_points(kind, manifold):
+    """A layer or an aggregation, as a function of points."""
     torch.manual_seed(0)
-    conv = HyperbolicEdgeConv(torch.nn.Linear(6, 4), "sum", manifold=manifold).double()
-    edge_index = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])
-    aggr, index = MidpointAggregation(manifold=manifold), torch.tensor([0, 0, 1, 1])
-    return lambda x: conv(x, edge_index), lambda x: aggr(x, index)
+    edge_index, index = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]]), torch.tensor([0, 0, 1, 1])
+    deep = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.SiLU(), torch.nn.Linear(4, 3))
+    if kind in ("midpoint", "Frechet mean"):
+        name = MidpointAggregation if kind == "midpoint" else FrechetMeanAggregation
+        aggr = name(manifold=manifold)
+        return lambda x: aggr(x, index)
+    if kind == "sum":
+        conv = HyperbolicEdgeConv(torch.nn.Linear(6, 4), "sum", manifold=manifold).double()
+        return lambda x: conv(x, edge_index)
+    aggr = kind.removesuffix(" of neighbours")
+    dynamic = DynamicHyperbolicEdgeConv(deep, k=3, aggr=aggr, manifold=manifold).double()
+    return lambda x: dynamic(x)
+
+
+KINDS = ["sum", "mean of neighbours", "max of neighbours", "frechet_mean of neighbours"]
+KINDS += ["midpoint", "Frechet mean"]
 
 
 @pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz()], ids=str)
-@pytest.mark.parametrize("which", [0, 1], ids=["layer", "aggregation"])
-def test_other_ways_to_differentiate_take_plain_pytorch(manifold, which):
-    function = on_points(manifold)[which]
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_ways_to_differentiate_take_plain_pytorch(manifold, kind):
+    function = on_points(kind, manifold)
     x = manifold.random(4, 3, dtype=torch.float64)
     expected = torch.autograd.functional.jacobian(function, x)
     along = torch.randn_like(x)

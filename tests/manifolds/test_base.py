@@ -283,6 +283,18 @@ def test_distances_of_known_points(model, c):
     assert manifold.rel(x, y).tolist() == pytest.approx([-5 * units, 0.0], rel=1e-6)
 
 
+@every_manifold
+@pytest.mark.parametrize("short", [0.0, 1e-30, 1e-200])
+def test_the_length_of_a_short_vector_has_a_finite_gradient(manifold, short):
+    x = points(manifold, 4, 3)
+    u = manifold.transp0(x, torch.full((4, 3), short, dtype=torch.float64)).detach()
+    length = manifold.norm(x, u.requires_grad_(), keepdim=True)
+    assert length.shape == (4, 1)
+    length.sum().backward()
+    assert u.grad.isfinite().all()
+    assert short or not u.grad.any()
+
+
 @every_dtype
 @pytest.mark.parametrize("model", [PoincareBall, Lorentz])
 def test_the_length_of_a_vector_far_out_is_its_length_at_the_origin(model, dtype):

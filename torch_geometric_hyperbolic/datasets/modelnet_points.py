@@ -92,7 +92,7 @@ class ModelNetPoints(PointClouds):
         if not path.exists() or not any(path.iterdir()):
             self._download_archive(path)
         folder = _locate(path)
-        self.class_names = tuple(_read_lines(folder / "shape_names.txt"))
+        self.class_names = _read_names(folder)
         pos, label = _read_split(_list_files(folder, train), num_points, self.num_classes)
         self._set_clouds(torch.from_numpy(pos), torch.from_numpy(label))
 
@@ -114,16 +114,27 @@ def _locate(root: Path) -> Path:
 def _read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"'root' lacks {path.name!r} (got {str(path.parent)!r})")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    lines = [line for line in lines if line]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name!r} must be UTF-8 text (got {str(path)!r}: {error})") from None
     if not lines:
         raise ValueError(f"{path.name!r} must not be empty (got {str(path)!r})")
-    return lines
+    return [line.strip() for line in lines]
+
+
+def _read_names(folder: Path) -> tuple[str, ...]:
+    names = _read_lines(folder / "shape_names.txt")
+    if "" in names:
+        raise ValueError(
+            f"'shape_names.txt' must have a name on every line (got none on {names.index('') + 1})"
+        )
+    return tuple(names)
 
 
 def _list_files(folder: Path, train: bool) -> list[Path]:
     index = "train_files.txt" if train else "test_files.txt"
-    paths = [folder / Path(line).name for line in _read_lines(folder / index)]
+    paths = [folder / Path(line).name for line in _read_lines(folder / index) if line]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         names = ", ".join(missing)
@@ -152,13 +163,15 @@ def _read_file(
     try:
         with h5py.File(path, "r") as file:
             shape = file["data"].shape
-            pos = file["data"][:, :num_points].astype(np.float32) if len(shape) == 3 else None
+            pos = file["data"][:, :num_points] if len(shape) == 3 else None
             label = file["label"][:]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"'root' holds an unreadable file {str(path)!r}: {error}") from error
 
-    if pos is None or shape[2] != 3:
+    if pos is None or shape[2] != 3 or 0 in shape:
         raise ValueError(f"'data' of {path.name!r} must have shape [N, P, 3] (got {list(shape)})")
+    if pos.dtype.kind != "f":
+        raise ValueError(f"'data' of {path.name!r} must hold floats (got {pos.dtype})")
     if num_points is not None and num_points > shape[1]:
         raise ValueError(
             f"'num_points' must be at most {shape[1]}, the size of the clouds in {path.name!r} "
@@ -176,4 +189,4 @@ def _read_file(
         raise ValueError(
             f"'label' of {path.name!r} must be between 0 and {num_classes - 1} (got {wrong[0]})"
         )
-    return pos, label.reshape(-1).astype(np.int64)
+    return pos.astype(np.float32), label.reshape(-1).astype(np.int64)

@@ -24,8 +24,8 @@ def mobius_add_with_gaps(
 def exp0_with_gap(v: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     r"""Points :math:`\exp_0 v` and their gaps :math:`1/\cosh^2(\sqrt c\|v\|)`, all in float64."""
     v = num.clip_length(v, c)
-    s = c**0.5 * num.safe_sqrt(dot(v, v))
-    return v * num.tanhc(s), s.cosh() ** -2
+    z = c * dot(v, v)
+    return v * num.tanhc(z), num.sech_squared(z)
 
 
 def busemann_with_gap(p: Tensor, gap: Tensor, direction: Tensor, c: Curvature) -> Tensor:

@@ -6,6 +6,7 @@ run in the dtype of the points: the result keeps that dtype's full accuracy at e
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -150,12 +151,37 @@ def limited_exp(s: Tensor) -> Tensor:
     return s.clamp(max=MAX_EXPONENT).exp()
 
 
-def asinhc(q: Tensor) -> Tensor:
-    r"""The even function :math:`\operatorname{asinh}(\sqrt q) / \sqrt q`, smooth at 0."""
-    small = q < SERIES_BELOW[q.dtype]
-    series = _polynomial(ASINHC_SERIES, torch.where(small, q, 0.0))
-    root = torch.where(small, 1.0, q).sqrt()
-    return torch.where(small, series, torch.asinh(root) / root)
+def _over_root(
+    function: Callable[[Tensor], Tensor], series: tuple[float, ...], z: Tensor
+) -> Tensor:
+    r"""The even function :math:`f(\sqrt z) / \sqrt z` of an odd one, smooth at 0."""
+    small = z < SERIES_BELOW[z.dtype]
+    near = _polynomial(series, torch.where(small, z, 0.0))
+    root = torch.where(small, 1.0, z).sqrt()
+    return torch.where(small, near, function(root) / root)
+
+
+def asinhc(z: Tensor) -> Tensor:
+    r""":math:`\operatorname{asinh}(\sqrt z) / \sqrt z`."""
+    return _over_root(torch.asinh, ASINHC_SERIES, z)
+
+
+def sinhc(z: Tensor) -> Tensor:
+    r""":math:`\sinh(\sqrt z) / \sqrt z`."""
+    return _over_root(torch.sinh, SINHC_SERIES, z)
+
+
+def tanhc(z: Tensor) -> Tensor:
+    r""":math:`\tanh(\sqrt z) / \sqrt z`."""
+    return _over_root(torch.tanh, TANHC_SERIES, z)
+
+
+def sech_squared(z: Tensor) -> Tensor:
+    r""":math:`1 / \cosh^2 \sqrt z`, as exact far out as near 0."""
+    small = z < SERIES_BELOW[z.dtype]
+    near = torch.where(small, z, 0.0)
+    root = torch.where(small, 1.0, z).sqrt()
+    return torch.where(small, 1 - near * tanhc(near).square(), root.cosh() ** -2)
 
 
 def sinc(x: Tensor) -> Tensor:
@@ -177,20 +203,6 @@ def log_sinhc(z: Tensor) -> Tensor:
 def rel_factor(q: Tensor) -> Tensor:
     r""":math:`a(q) = \operatorname{asinh}(\sqrt q) / \sqrt{q (1 + q)}`, smooth at 0."""
     return asinhc(q) / (1 + q).sqrt()
-
-
-def sinhc(s: Tensor) -> Tensor:
-    r""":math:`\sinh(s) / s`, and 1 at 0."""
-    nonzero = s > 0
-    safe = torch.where(nonzero, s, 1.0)
-    return torch.where(nonzero, torch.sinh(safe) / safe, 1.0)
-
-
-def tanhc(s: Tensor) -> Tensor:
-    r""":math:`\tanh(s) / s`, and 1 at 0."""
-    nonzero = s > 0
-    safe = torch.where(nonzero, s, 1.0)
-    return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
 
 
 def _shorten(v: Tensor, c: Curvature, too_long: Tensor, length: float) -> Tensor:

@@ -176,8 +176,7 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
         Points of the hyperboloid, ``[..., n + 1]``.
     """
     wide = num.clip_length(v.double(), c)
-    s = c**0.5 * num.safe_sqrt(dot(wide, wide))
-    return _join(wide * num.sinhc(s), c, v.dtype)
+    return _join(wide * num.sinhc(c * dot(wide, wide)), c, v.dtype)
 
 
 @full_precision

@@ -155,7 +155,7 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
         Points of the ball, ``[..., n]``.
     """
     wide = num.clip_length(v.double(), c)
-    point = wide * num.tanhc(c**0.5 * num.safe_sqrt(dot(wide, wide)))
+    point = wide * num.tanhc(c * dot(wide, wide))
     return projx(point.to(v.dtype), c=c)
 
 

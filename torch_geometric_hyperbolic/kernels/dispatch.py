@@ -40,7 +40,7 @@ def fused_engine(x: Tensor) -> str | None:
         which would keep the sizes of the graph it sees, or in transforms of ``torch.func`` and
         forward-mode differentiation, which custom operators do not know.
     """
-    if not _fused or torch.jit.is_tracing() or _transforms():
+    if not _fused or torch.jit.is_tracing() or in_transforms():
         return None
     if x.device.type == "cpu" and not WITH_NUMBA and not torch.compiler.is_compiling():
         _warn_without_numba()
@@ -54,9 +54,10 @@ def installed_engine(x: Tensor) -> str | None:
     return "triton" if x.device.type == "cuda" and WITH_TRITON else None
 
 
-def _transforms() -> bool:
-    """Whether something else than reverse-mode differentiation looks on, which PyTorch says here
-    only.
+def in_transforms() -> bool:
+    """Whether a transform of ``torch.func`` or forward-mode differentiation looks on.
+
+    PyTorch says it here only.
     """
     if torch.compiler.is_compiling():
         return False

@@ -164,6 +164,32 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
 solve_hessian.register_autograd(_backward, setup_context=_setup_context)
 
 
+class SolveHessian(torch.autograd.Function):
+    """:func:`solve_hessian` in plain PyTorch, for every kind of differentiation in ``rhs``."""
+
+    @staticmethod
+    def forward(*inputs):  # type: ignore[no-untyped-def]
+        return solve_hessian_reference(*inputs)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        return SolveHessian.apply(grad, *ctx.saved_tensors), None, None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *rest):  # type: ignore[no-untyped-def]
+        return SolveHessian.apply(tangent, *ctx.saved_tensors)
+
+    @staticmethod
+    def vmap(info, in_dims, rhs, *rest):  # type: ignore[no-untyped-def]
+        solutions = [SolveHessian.apply(one, *rest) for one in rhs.unbind(in_dims[0])]
+        return torch.stack(solutions), 0
+
+
 if WITH_NUMBA:
 
     def _groups(index: Tensor, count: int) -> tuple[Tensor, Tensor]:

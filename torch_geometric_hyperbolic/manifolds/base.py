@@ -6,6 +6,7 @@ import torch
 from geoopt.manifolds import Manifold as GeooptManifold
 from torch import Tensor
 
+from torch_geometric_hyperbolic.geometry._numerics import safe_sqrt
 from torch_geometric_hyperbolic.typing import Curvature
 
 
@@ -108,6 +109,10 @@ class Manifold(GeooptManifold):
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``."""
         return self.transp0(x, self.rel(x, y))
+
+    def norm(self, x: Tensor, u: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Length of a tangent vector ``u`` at ``x``, ``[...]``; gradient 0 at the zero vector."""
+        return safe_sqrt(self.inner(x, u, keepdim=keepdim))
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Retraction: the exponential map itself."""

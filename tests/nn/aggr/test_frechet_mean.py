@@ -19,6 +19,7 @@ from tests.nn.aggr.definitions import (
     to_ball,
     to_model,
 )
+from torch_geometric_hyperbolic.kernels import fused_engine, set_fused
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import FrechetMeanAggregation, MidpointAggregation
 from torch_geometric_hyperbolic.testing import (
@@ -194,6 +195,28 @@ def test_implicit_gradients_are_central_differences_of_the_forward(model):
             ahead, behind = (aggr(x + s, weight=weight)[0, -1] for s in (shift, -shift))
         expected = (ahead - behind) / (2 * step)
         assert abs(grad[row, column] - expected) < 1e-9 + 1e-7 * abs(expected)
+
+
+@pytest.mark.parametrize("manifold", [PoincareBall(0.7), Lorentz(0.7)], ids=str)
+def test_unfused_it_is_twice_differentiable(manifold):
+    """Gradients of gradients are differences of gradients, in points and weights."""
+    aggr = FrechetMeanAggregation(manifold=manifold)
+    index = torch.tensor([0, 0, 0, 1, 1, 1])
+    v = 0.4 * torch.randn(6, 2, dtype=torch.float64)
+    weight = torch.rand(6, dtype=torch.float64) + 0.1
+
+    def mean(v: Tensor, weight: Tensor) -> Tensor:
+        return aggr(manifold.exp0(v), index, weight=weight)
+
+    inputs = (v.requires_grad_(), weight.requires_grad_())
+    set_fused(False)
+    try:
+        assert torch.autograd.gradgradcheck(mean, inputs)
+    finally:
+        set_fused(True)
+    if fused_engine(v) is not None:
+        with pytest.raises(RuntimeError, match="once differentiable"):
+            torch.autograd.gradgradcheck(mean, inputs)
 
 
 def test_only_tables_of_points_are_accepted():

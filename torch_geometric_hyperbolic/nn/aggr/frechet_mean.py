@@ -5,9 +5,12 @@ from torch import Tensor
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.frechet_mean import (
+    SolveHessian,
     directions,
     frechet_mean,
+    frechet_mean_reference,
     solve_hessian,
 )
 from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
@@ -23,7 +26,8 @@ class FrechetMeanAggregation(MidpointAggregation):
     Found from the midpoint by safeguarded Newton steps, in float64. Gradients are those of the
     implicit function :math:`\sum_j w_j \operatorname{rel}(\bar x, x_j) = 0`, as in
     `"Differentiating through the Frechet Mean" <https://arxiv.org/abs/2003.00335>`_: one linear
-    solve with the Hessian, nothing stored per step. Once differentiable.
+    solve with the Hessian, nothing stored per step. Once differentiable where the kernels are
+    fused, twice otherwise.
 
     Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
     the origin. Cost :math:`O(E F)` per step, 3 to 8 steps for points within a few units of length.
@@ -61,18 +65,23 @@ class FrechetMeanAggregation(MidpointAggregation):
         c = torch.as_tensor(self.manifold.c, dtype=torch.float64, device=x.device)
         group = as_index(index, ptr, x.size(0))
 
+        find, solve, steps = frechet_mean, solve_hessian, 1
+        if fused_engine(points) is None and not torch.compiler.is_compiling():
+            find, solve, steps = frechet_mean_reference, SolveHessian.apply, 2
+
         with torch.no_grad():
             start = super().forward(x, index, ptr, dim_size, dim, weight)
-            start = self.manifold.to_ball(start)[0].double()
+            start = self.manifold.to_ball(start)[0].double().detach()
         share = as_column(weight, points, dim)
         total = torch.zeros_like(start[:, :1]).index_add(0, group, share)
         share = share / total.where(total > 0, 1.0)[group]
-        mean = frechet_mean(points.detach(), share.detach(), group, start, c.detach())
+        mean = find(points.detach(), share.detach(), group, start, c.detach())
 
-        # One more Newton step, of length zero, has the gradients of the implicit function.
-        relative = poincare.rel(mean[group], points, c=c)
-        unit, zeta = directions(relative.detach(), c.detach())
-        force = torch.zeros_like(mean).index_add(0, group, share * relative)
-        step = solve_hessian(force, share.detach(), unit, zeta, group)
-        mean = poincare.move(mean, step, c=c)
+        # Newton steps of length zero have the derivatives of the implicit function: one order each.
+        for _ in range(steps):
+            relative = poincare.rel(mean[group], points, c=c)
+            unit, zeta = directions(relative.detach(), c.detach())
+            force = torch.zeros_like(mean).index_add(0, group, share * relative)
+            step = solve(force, share.detach(), unit, zeta, group)
+            mean = poincare.move(mean, step, c=c)
         return self._points(mean, x)

@@ -19,6 +19,7 @@ from torch_geometric_hyperbolic.checks import (
     check_weight,
 )
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
+from torch_geometric_hyperbolic.kernels.dispatch import in_transforms
 from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, with_int64
@@ -214,6 +215,8 @@ class HyperbolicEdgeConv(MessagePassing):
 
     def _reduces_segments(self, messages: Tensor) -> bool:
         """Whether sorted edges are reduced as segments, which is faster than scatter."""
+        if in_transforms():
+            return False
         if self.aggr not in SEGMENTED_BY_TORCH_SCATTER:
             return self.aggr in SEGMENTED
         usable = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
