@@ -533,7 +533,13 @@ def test_faces_of_obj_files_are_those_they_name(text, tmp_path):
     }
 
 
-@pytest.mark.parametrize("face", ["-7 -2 -1", "-0 1 2", "-x 1 2", "0 1 2", "1 2/0 3"])
+def test_faces_that_count_from_zero_are_refused(tmp_path):
+    file = write(tmp_path / "zero.obj", SOLID + "f 0 1 2\nf 3 4 5\n")
+    with pytest.raises(ValueError, match="face index 0 names none of the 6"):
+        read_shape(file)
+
+
+@pytest.mark.parametrize("face", ["-7 -2 -1", "-0 1 2", "-x 1 2"])
 def test_an_index_before_the_file_is_one_line(face, tmp_path, run):
     file = write(tmp_path / "bad.obj", SOLID + f"f {face}\n")
     status, _, err = run(file)
