@@ -24,13 +24,14 @@ def fps(
     batch_size: int | None = None,
 ) -> Tensor:
     r"""The farthest point sampling of `"PointNet++" <https://arxiv.org/abs/1706.02413>`_ by the
-    manifold's distance: each point is as far as can be from those before it.
+    manifold's distance: each point is as far as can be from the origin and from those before it.
 
-    The first is the farthest from the origin, so the choice does not depend on the order of the
-    points (unless distances are equal), nor on chance; rotations about the origin and reflections
-    do not change it, translations may. The first :math:`m` of a larger sample are the sample of
-    :math:`m` points. Not differentiable. With ``batch`` their number shows only when it runs, so
-    ``torch.compile`` breaks its graph there.
+    The origin stands for the point that PointNet++ draws to begin with, and is not in the result.
+    So the first point is the farthest from the origin, and the choice does not depend on the order
+    of the points (unless distances are equal), nor on chance; rotations about the origin and
+    reflections do not change it, translations may. The first :math:`m` of a larger sample are the
+    sample of :math:`m` points. Not differentiable. With ``batch`` their number shows only when it
+    runs, so ``torch.compile`` breaks its graph there.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
