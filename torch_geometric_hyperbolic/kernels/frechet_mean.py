@@ -164,9 +164,7 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
 solve_hessian.register_autograd(_backward, setup_context=_setup_context)
 
 
-class SolveHessian(torch.autograd.Function):
-    """:func:`solve_hessian` in plain PyTorch, for every kind of differentiation in ``rhs``."""
-
+class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(*inputs):  # type: ignore[no-untyped-def]
         return solve_hessian_reference(*inputs)
@@ -178,16 +176,21 @@ class SolveHessian(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return SolveHessian.apply(grad, *ctx.saved_tensors), None, None, None, None
+        return solve_hessian_plainly(grad, *ctx.saved_tensors), None, None, None, None
 
     @staticmethod
     def jvp(ctx, tangent, *rest):  # type: ignore[no-untyped-def]
-        return SolveHessian.apply(tangent, *ctx.saved_tensors)
+        return solve_hessian_plainly(tangent, *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info, in_dims, rhs, *rest):  # type: ignore[no-untyped-def]
-        solutions = [SolveHessian.apply(one, *rest) for one in rhs.unbind(in_dims[0])]
-        return torch.stack(solutions), 0
+        return torch.stack([solve_hessian_plainly(one, *rest) for one in rhs.unbind(in_dims[0])]), 0
+
+
+def solve_hessian_plainly(*inputs: Tensor) -> Tensor:
+    """:func:`solve_hessian` in plain PyTorch, for every kind of differentiation in ``rhs``."""
+    solution: Tensor = _Solve.apply(*inputs)  # type: ignore[no-untyped-call]
+    return solution
 
 
 if WITH_NUMBA:

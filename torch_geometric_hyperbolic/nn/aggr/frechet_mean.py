@@ -7,11 +7,11 @@ from torch_geometric.typing import OptTensor
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.frechet_mean import (
-    SolveHessian,
     directions,
     frechet_mean,
     frechet_mean_reference,
     solve_hessian,
+    solve_hessian_plainly,
 )
 from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
 from torch_geometric_hyperbolic.nn.aggr.midpoint import MidpointAggregation
@@ -65,9 +65,9 @@ class FrechetMeanAggregation(MidpointAggregation):
         c = torch.as_tensor(self.manifold.c, dtype=torch.float64, device=x.device)
         group = as_index(index, ptr, x.size(0))
 
-        find, solve, steps = frechet_mean, solve_hessian, 1
-        if fused_engine(points) is None and not torch.compiler.is_compiling():
-            find, solve, steps = frechet_mean_reference, SolveHessian.apply, 2
+        operators = fused_engine(points) is not None or torch.compiler.is_compiling()
+        find = frechet_mean if operators else frechet_mean_reference
+        solve = solve_hessian if operators else solve_hessian_plainly
 
         with torch.no_grad():
             start = super().forward(x, index, ptr, dim_size, dim, weight)
@@ -78,7 +78,7 @@ class FrechetMeanAggregation(MidpointAggregation):
         mean = find(points.detach(), share.detach(), group, start, c.detach())
 
         # Newton steps of length zero have the derivatives of the implicit function: one order each.
-        for _ in range(steps):
+        for _ in range(1 if operators else 2):
             relative = poincare.rel(mean[group], points, c=c)
             unit, zeta = directions(relative.detach(), c.detach())
             force = torch.zeros_like(mean).index_add(0, group, share * relative)
