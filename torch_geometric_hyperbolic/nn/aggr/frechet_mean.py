@@ -65,7 +65,8 @@ class FrechetMeanAggregation(MidpointAggregation):
         c = torch.as_tensor(self.manifold.c, dtype=torch.float64, device=x.device)
         group = as_index(index, ptr, x.size(0))
 
-        operators = fused_engine(points) is not None or torch.compiler.is_compiling()
+        fused = fused_engine(points) is not None
+        operators = fused or torch.compiler.is_compiling()
         find = frechet_mean if operators else frechet_mean_reference
         solve = solve_hessian if operators else solve_hessian_plainly
 
@@ -78,7 +79,7 @@ class FrechetMeanAggregation(MidpointAggregation):
         mean = find(points.detach(), share.detach(), group, start, c.detach())
 
         # Newton steps of length zero have the derivatives of the implicit function: one order each.
-        for _ in range(1 if operators else 2):
+        for _ in range(1 if fused else 2):
             relative = poincare.rel(mean[group], points, c=c)
             unit, zeta = directions(relative.detach(), c.detach())
             force = torch.zeros_like(mean).index_add(0, group, share * relative)
