@@ -122,9 +122,8 @@ def spherical_function(
     :math:`(1 - u^2)^{(n-3)/2}`. For :math:`n = 1` it is :math:`\cos \lambda d`, for :math:`n = 3`
     :math:`\sin(\lambda d) / (\lambda d \operatorname{sinhc} r)`; in other dimensions it costs 64
     nodes per value, and its error is at most :math:`10^{-12} \varphi_0(d)` for
-    :math:`\lambda d \le 160`, :math:`n \le 24` and :math:`r \le 30`; where both are larger, weights
-    of the rule that are too small lose digits (:math:`2 \cdot 10^{-9}` at :math:`n = 48`,
-    :math:`r = 27`). Beyond :math:`\lambda d = 200` it is still at most :math:`\varphi_0(d)`, but no
+    :math:`\lambda d \le 160`, :math:`n \le 24` and :math:`r \le 30`; in more dimensions it grows
+    with :math:`r`. Beyond :math:`\lambda d = 200` it is still at most :math:`\varphi_0(d)`, but no
     longer the spherical function. Smooth everywhere, :math:`d = 0` included.
 
     Args:
