@@ -53,6 +53,13 @@ def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
         help="points at the start of training, from where their number grows steadily to "
         "--num-points (default: all from the start)",
     )
+    group.add_argument(
+        "--fewest-points",
+        type=integer(2),
+        metavar="N",
+        help="each cloud has its own random number of points, at least this (default: all have "
+        "the same)",
+    )
 
 
 class CloudView:
@@ -69,6 +76,7 @@ class CloudView:
         self.jitter: float = config["jitter"]
         self.rotate: str = config["rotate"]
         self.first_points: int = config.get("first_points") or self.num_points
+        self.fewest_points: int = config.get("fewest_points") or self.num_points
         self.random_subset: bool = config["subsample"] == "random"
 
     def plain(self, x: Tensor) -> Tensor:
@@ -80,14 +88,16 @@ class CloudView:
 
         `P` grows with the progress of training from `first_points` to `num_points`, as images do in
         "EfficientNetV2" (arXiv 2104.00298), section 4: early epochs are cheaper and see more
-        different clouds.
+        different clouds. Of `P` points a cloud keeps a random number, from `fewest_points` on, as
+        in "PointNet++" (arXiv 1706.02413), section 3.3; the rows of the others are NaN.
         """
         size = self.first_points + round(progress * (self.num_points - self.first_points))
+        differ = self.fewest_points < size
 
         def uniform(*size: int) -> Tensor:
             return torch.rand(*size, generator=generator, device=x.device)
 
-        if self.random_subset and size < x.size(1):
+        if self.random_subset and (size < x.size(1) or differ):
             chosen = uniform(x.size(0), x.size(1)).topk(size).indices  # [B, P]
             x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 3))
         x = x[:, :size]
@@ -101,6 +111,10 @@ class CloudView:
         if self.jitter > 0:
             noise = torch.randn(x.shape, generator=generator, device=x.device).clamp(-5, 5)
             x = x + self.jitter * noise
+        if differ:
+            how: dict[str, Any] = {"generator": generator, "device": x.device}
+            kept = torch.randint(self.fewest_points, size + 1, (x.size(0), 1, 1), **how)
+            x = x.where(torch.arange(size, device=x.device).unsqueeze(-1) < kept, torch.nan)
         return x
 
 
@@ -125,6 +139,10 @@ def any_rotations(quaternion: Tensor) -> Tensor:
 
 
 def as_nodes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """PyG's form of a batch of clouds `[B, P, 3]`: `pos` `[B * P, 3]` and `batch` `[B * P]`."""
+    """PyG's form of a batch of clouds `[B, P, 3]`: `pos` `[N, 3]` and `batch` `[N]`, where `N` is
+    `B * P` without the rows of NaN.
+    """
     batch = torch.arange(x.size(0), device=x.device).repeat_interleave(x.size(1))
-    return x.reshape(-1, 3), batch
+    pos = x.reshape(-1, 3)
+    points = ~pos[:, 0].isnan()
+    return pos[points], batch[points]

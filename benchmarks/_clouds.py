@@ -66,11 +66,13 @@ def check_cloud_arguments(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--scale-low must not exceed --scale-high {args.scale_high:g} (got {args.scale_low:g})"
         )
-    if args.first_points is not None and args.first_points > args.num_points:
-        raise UsageError(
-            f"--first-points must not exceed --num-points {args.num_points} "
-            f"(got {args.first_points})"
-        )
+    for flag in ("first_points", "fewest_points"):
+        points = getattr(args, flag)
+        if points is not None and points > args.num_points:
+            raise UsageError(
+                f"--{flag.replace('_', '-')} must not exceed --num-points {args.num_points} "
+                f"(got {points})"
+            )
     if args.pool_points is not None and args.pool_points < args.num_points:
         raise UsageError(
             f"--pool-points must be at least --num-points {args.num_points} "

@@ -96,7 +96,7 @@ def check_dgcnn_arguments(args: argparse.Namespace) -> None:
             "--frame: positions, which --static puts beside features, are not invariant"
         )
     least = build_dgcnn(vars(args), num_classes=1).min_points
-    for flag in ("num_points", "first_points"):
+    for flag in ("num_points", "first_points", "fewest_points"):
         points = getattr(args, flag)
         if points is not None and points < least:
             raise UsageError(

@@ -32,6 +32,7 @@ from _models import (
 )
 from _script import Benchmark
 from _training import Splits, Task
+from torch import Tensor, nn
 
 from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
@@ -49,6 +50,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     """Raises a `UsageError` for flags that contradict each other."""
     check_cloud_arguments(args)
     check_dgcnn_arguments(args)
+    if args.fewest_points is not None and args.cuda_graph is not None:
+        raise UsageError(
+            f"--cuda-graph: needs clouds of one size (got --fewest-points {args.fewest_points})"
+        )
 
 
 def eval_config(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -70,10 +75,16 @@ def load_splits(config: dict[str, Any], spec: str) -> Splits:
 def make_task(config: dict[str, Any]) -> Task:
     """How clouds meet `HyperbolicDGCNN`."""
     view = CloudView(config)
+
+    def classify(model: nn.Module, x: Tensor) -> Tensor:
+        if model.training and config.get("fewest_points"):
+            return model(*as_nodes(x), batch_size=x.size(0))
+        return model(x.flatten(0, 1), batch_size=x.size(0))
+
     return Task(
         augment=view.augmented,
         view=view.plain,
-        classify=lambda model, x: model(x.flatten(0, 1), batch_size=x.size(0)),
+        classify=classify,
         radii=lambda model, x: model.radii(*as_nodes(x)),  # type: ignore[operator]
         embed=lambda model, x: model.embedding(*as_nodes(x)),  # type: ignore[operator]
     )

@@ -28,7 +28,14 @@ from torch import Generator
 from tqdm import tqdm
 
 #: Settings of :class:`CloudView` beside those of an undisturbed cloud.
-STILL = {"scale_low": 1.0, "scale_high": 1.0, "shift": 0.0, "jitter": 0.0, "rotate": "none"}
+STILL = {
+    "scale_low": 1.0,
+    "scale_high": 1.0,
+    "shift": 0.0,
+    "jitter": 0.0,
+    "rotate": "none",
+    "fewest_points": None,
+}
 DISTURBANCES: dict[str, dict[str, Any]] = {
     "as in training": {},
     "512 points": {"num_points": 512},

@@ -49,6 +49,30 @@ def test_clouds_grow_from_the_first_number_of_points_to_all():
         assert view.plain(x).size(1) == 8  # evaluation sees all from the start
 
 
+@pytest.mark.parametrize("num_points", [8, 20])
+def test_each_cloud_keeps_its_own_number_of_points(num_points):
+    x = torch.arange(300 * 20 * 3.0).view(300, 20, 3)
+    seen = augmented(x, num_points=num_points, fewest_points=5)
+    there = ~seen.isnan()
+    assert torch.equal(there, there[..., :1].expand_as(there))  # a point is there or is not
+    assert set(there[..., 0].sum(1).tolist()) == set(range(5, num_points + 1))
+    rows = (seen[:, :, None] == x[:, None]).all(-1)
+    assert torch.equal(rows.sum(2), there[..., 0].long())  # what is there is the cloud's own
+    assert rows.sum(1).max() == 1
+    assert (rows.sum((0, 1)) > 50).all()  # any of the stored points may be among them
+
+
+def test_the_fewest_points_wait_until_clouds_have_grown():
+    x = torch.randn(50, 20, 3)
+    view = CloudView(STILL | {"first_points": 4, "fewest_points": 6})
+    sizes = {}
+    for progress in (0.0, 0.5, 1.0):
+        seen = view.augmented(x, torch.Generator().manual_seed(0), progress)
+        sizes[progress] = set((~seen[..., 0].isnan()).sum(1).tolist())
+    assert sizes == {0.0: {4}, 0.5: {6}, 1.0: {6, 7, 8}}
+    assert not view.plain(x).isnan().any()
+
+
 def test_all_randomness_comes_from_the_generator():
     x = torch.randn(2, 20, 3)
     changes = {"scale_low": 0.5, "shift": 0.3, "jitter": 0.1, "rotate": "z"}
@@ -98,6 +122,14 @@ def test_as_nodes_keeps_clouds_together():
     pos, batch = as_nodes(x)
     assert batch.tolist() == [0, 0, 1, 1]
     assert pos[2:].tolist() == x[1].tolist()
+
+
+def test_as_nodes_leaves_out_what_is_no_point():
+    x = torch.arange(18.0).view(2, 3, 3)
+    x[0, 1:] = torch.nan
+    pos, batch = as_nodes(x)
+    assert batch.tolist() == [0, 1, 1, 1]
+    assert pos.tolist() == [x[0, 0].tolist(), *x[1].tolist()]
 
 
 def test_any_rotations_turn_and_do_not_reflect():

@@ -89,12 +89,13 @@ def test_errors_name_the_flag_and_its_value(tmp_path):
         ({"k": 32}, r"--k must be smaller than --num-points 32 \(got 32\)"),
         ({"scale_low": 2.0}, r"--scale-low must not exceed --scale-high 1.5 \(got 2\)"),
         ({"first_points": 33}, r"--first-points must not exceed --num-points 32 \(got 33\)"),
+        ({"fewest_points": 33}, r"--fewest-points must not exceed --num-points 32 \(got 33\)"),
         ({"pool_points": 31}, r"--pool-points must be at least --num-points 32 \(got 31\)"),
     ],
 )
 def test_flags_that_contradict_each_other(wrong, message):
     right = {"k": 8, "num_points": 32, "scale_low": 0.5, "scale_high": 1.5}
-    right |= {"pool_points": None, "first_points": None}
+    right |= {"pool_points": None, "first_points": None, "fewest_points": None}
     check_cloud_arguments(argparse.Namespace(**right))
     with pytest.raises(UsageError, match=message):
         check_cloud_arguments(argparse.Namespace(**right | wrong))

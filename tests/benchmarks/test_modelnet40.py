@@ -8,6 +8,7 @@ from _checkpoint import load_checkpoint
 from _cloud_view import CloudView
 
 from tests.data_fixture import write_modelnet_fixture
+from torch_geometric_hyperbolic.nn import HyperbolicDGCNN
 
 NAME = "primitives-poincare-seed0"
 
@@ -65,6 +66,21 @@ def test_a_hierarchy_trains(tmp_path, capsys):
     assert "--num-points must be at least 9 (got 8)" in last_error(capsys)
 
 
+def test_clouds_of_several_sizes_are_trained_on_and_whole_ones_evaluated(tmp_path, monkeypatch):
+    sizes = {True: set(), False: set()}
+    original = HyperbolicDGCNN.forward
+
+    def forward(self, pos, batch=None, batch_size=None):
+        which = torch.arange(batch_size).repeat_interleave(64) if batch is None else batch
+        sizes[self.training].update(which.bincount(minlength=batch_size).tolist())
+        return original(self, pos, batch, batch_size)
+
+    monkeypatch.setattr(HyperbolicDGCNN, "forward", forward)
+    assert train(tmp_path, "--epochs", "1", "--fewest-points", "48") == 0
+    assert sizes[True] == set(range(48, 65))
+    assert sizes[False] == {64}
+
+
 def test_a_learnable_curvature_is_one_more_parameter_and_moves(tmp_path):
     flags = ["--epochs", "1", "--curvature", "0.5"]
     assert train(tmp_path, *flags, "--name", "fixed") == 0
@@ -78,6 +94,7 @@ def test_a_learnable_curvature_is_one_more_parameter_and_moves(tmp_path):
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     flags = ["--epochs", "3", "--learnable-curvature", "--first-points", "32"]
+    flags += ["--fewest-points", "24"]
     assert train(whole, *flags) == 0
 
     calls = []
@@ -217,6 +234,12 @@ def last_error(capsys):
         (
             "train --first-points 15 --k 16",
             "--first-points must be at least 16, so that every level has --k 16 points (got 15)",
+        ),
+        ("train --fewest-points 600", "--fewest-points must not exceed --num-points 512 (got 600)"),
+        ("train --fewest-points 15 --k 16", "--fewest-points must be at least 16, so that every"),
+        (
+            "train --fewest-points 64 --cuda-graph 9",
+            "--cuda-graph: needs clouds of one size (got --fewest-points 64)",
         ),
         ("train --manifold sphere", "argument --manifold: invalid choice: 'sphere'"),
         ("train --k 600", "--k must be smaller than --num-points 512 (got 600)"),
