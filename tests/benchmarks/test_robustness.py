@@ -29,6 +29,27 @@ def test_disturbances_are_what_their_names_say():
     assert torch.equal(view(x, rotate="z"), turned)
 
 
+def test_sparse_clouds_can_be_read_with_fewer_neighbours(tmp_path, monkeypatch):
+    flags = ["--smoke", "--epochs", "1", "--progress", "off", "--out", str(tmp_path)]
+    assert modelnet40.main(["train", *flags, "--name", "run"]) == 0
+    seen = {}
+
+    def evaluate(model, task, samples, config, process):
+        seen[config["k"]] = task.view(samples.x).size(1)
+        assert {conv.k for conv in model.convs} == {config["k"]}
+        return original(model, task, samples, config, process)
+
+    original = robustness.evaluate
+    monkeypatch.setattr(robustness, "evaluate", evaluate)
+    few = {"num_points": 8, "k": 4}
+    monkeypatch.setattr(robustness, "DISTURBANCES", {"whole": {}, "few": few, "8": few | {"k": 9}})
+    run = robustness.measure(
+        tmp_path / "run" / "checkpoint.pt", "primitives", ["whole", "few", "8"]
+    )
+    assert seen == {8: 64, 4: 8}
+    assert list(run["scores"]) == ["whole", "few"]  # no 9 of 8 points
+
+
 def test_two_runs_become_two_rows(tmp_path, capsys):
     for manifold in ("poincare", "euclidean"):
         flags = ["--smoke", "--epochs", "1", "--progress", "off", "--out", str(tmp_path)]
@@ -40,7 +61,7 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     assert robustness.main([*argv, "--table", str(tmp_path / "table.csv")]) == 0
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert [row.split(" | ")[0] for row in rows] == ["| poincare", "| euclidean"]
-    assert rows[0].count("| -") == 3  # of 64 points there are no 512, 256 or 128
+    assert rows[0].count("| -") == 5  # of 64 points there are no 512, 256 or 128
     lines = (tmp_path / "table.csv").read_text().splitlines()
     assert [line.split(",") for line in lines] == [
         row.strip("| ").split(" | ") for row in (head, *rows)

@@ -112,6 +112,16 @@ def test_two_calls_share_nothing(name):
     assert any(bool((parameter != 0).any()) for parameter in second.parameters())
 
 
+@each_name
+def test_fewer_neighbours_take_fewer_points(name):
+    usual, sparse = (HyperbolicDGCNN.from_pretrained(name, k=k) for k in (None, 8))
+    assert sparse.min_points < usual.min_points
+    pos = clouds(sparse.min_points)[0]
+    assert sparse(pos).isfinite().all()
+    with pytest.raises(ValueError, match="'k' must be at most the number of points of a cloud"):
+        usual(pos)
+
+
 @pytest.mark.parametrize("name", ["", "modelnet40", "../modelnet40-85k"])
 def test_an_unknown_name_is_one_line(name):
     with pytest.raises(ValueError, match=r"'name' must be one of .*modelnet40-85k.* \(got '"):

@@ -70,7 +70,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         emb_channels (int, optional): Width of the embedding that is pooled. (default: :obj:`128`)
         head_channels (int, optional): Width of the classifier's hidden layer; 0 for none.
             (default: :obj:`112`)
-        k (int, optional): Number of neighbours. (default: :obj:`20`)
+        k (int, optional): Number of neighbours; no weight depends on it. (default: :obj:`20`)
         dropout (float, optional): In the classifier. (default: :obj:`0.3`)
         frame (str, optional): :obj:`'local'` for a network that is invariant to isometries; needs
             ``dynamic``, as positions are not invariant. (default: :obj:`None`)
@@ -158,7 +158,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, name: str) -> "HyperbolicDGCNN":
+    def from_pretrained(cls, name: str, k: int | None = None) -> "HyperbolicDGCNN":
         """A trained network that comes with the package, in evaluation mode.
 
         Its ``class_names`` are those of the logits, its ``num_points`` is the number of points of a
@@ -167,6 +167,8 @@ class HyperbolicDGCNN(torch.nn.Module):
         Args:
             name (str): ``'modelnet40-85k'``, trained on ModelNet40: clouds centred on their mean,
                 the farthest point at radius 1, z up.
+            k (int, optional): Number of neighbours, fewer for clouds of fewer points than
+                :attr:`min_points`. (default: as in training)
 
         Raises:
             ValueError: if there is no such network.
@@ -178,7 +180,8 @@ class HyperbolicDGCNN(torch.nn.Module):
             True
         """
         about, weights = find_pretrained(name)
-        model = cls(**about["model"])
+        given = about["model"] if k is None else about["model"] | {"k": k}
+        model = cls(**given)
         load_model(model, weights)
         model.class_names, model.num_points = about["class_names"], about["num_points"]
         return model.eval()
