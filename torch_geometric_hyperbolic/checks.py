@@ -98,6 +98,13 @@ def check_points(
         )
 
 
+def check_precision(x: Tensor, name: str) -> None:
+    """Raise if ``x`` has half precision outside autocast, whatever the space."""
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    if half and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {x.dtype})")
+
+
 def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:
     """Raise unless ``batch`` is None or has an integer for each point of ``x``."""
     if batch is None:

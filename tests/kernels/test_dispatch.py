@@ -147,3 +147,21 @@ def test_other_ways_to_differentiate_take_plain_pytorch(manifold, kind):
         found = torch.autograd.forward_ad.unpack_dual(out).tangent
     torch.testing.assert_close(found, pushed, atol=1e-8, rtol=1e-8)
     assert fused_engine(x) == ("numba" if WITH_NUMBA else None)
+
+
+def test_so_do_they_when_compiled():
+    ball = PoincareBall()
+    function, x = on_points("sum", ball), ball.random(4, 3, dtype=torch.float64)
+    along = torch.randn_like(x)
+    transforms = {
+        "forward": lambda q: torch.func.jvp(function, (q,), (along,))[1],
+        "backward": torch.func.grad(lambda q: function(q).square().sum()),
+        "none": function,
+    }
+    compiled = torch.compile(function, backend="eager")
+    for name, transformed in transforms.items():
+        torch.compiler.reset()
+        expected = transformed(x)
+        found = torch.compile(transformed, backend="eager")(x)
+        torch.testing.assert_close(found, expected, msg=name)
+        torch.testing.assert_close(compiled(x), function(x), msg=f"after {name}")

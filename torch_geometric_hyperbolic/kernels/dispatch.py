@@ -54,13 +54,12 @@ def installed_engine(x: Tensor) -> str | None:
     return "triton" if x.device.type == "cuda" and WITH_TRITON else None
 
 
+@torch.compiler.assume_constant_result
 def in_transforms() -> bool:
     """Whether a transform of ``torch.func`` or forward-mode differentiation looks on.
 
-    PyTorch says it here only.
+    PyTorch says it here only. What is compiled inside of one is compiled anew outside of it.
     """
-    if torch.compiler.is_compiling():
-        return False
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 

@@ -115,11 +115,14 @@ def test_sparse_adjacency_takes_offsets_in_its_own_order(manifold):
 @each_space
 @with_and_without_pivot
 def test_static_graphs_share_their_edges(manifold, pivot):
-    x = points(manifold, 2, 8, 3)
+    x = points(manifold, 4, 8, 3)  # as many graphs as offsets, which must not be mixed up
     _, edge_index, offset = random_case(manifold)
     conv = make_conv(manifold, pivot=pivot)
     one_by_one = torch.stack([conv(item, edge_index, offset) for item in x])
     assert_near(conv(x, edge_index, offset), one_by_one)
+    across = make_conv(manifold, pivot=pivot, node_dim=0)
+    across.load_state_dict(conv.state_dict())
+    assert_near(across(x.transpose(0, 1), edge_index, offset), one_by_one.transpose(0, 1))
 
 
 @each_space

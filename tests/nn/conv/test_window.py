@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.nn import (
     DynamicHyperbolicEdgeConv,
     HConv2d,
     HyperbolicEdgeConv,
+    InvariantEdgeConv,
     knn_graph,
 )
 from torch_geometric_hyperbolic.testing import assert_isometry_invariant, check_layer
@@ -198,6 +199,21 @@ def test_curvature_to_zero_is_flat_space():
 def test_other_frames_are_refused(build):
     with pytest.raises(ValueError, match="'frame' must be None or 'local' \\(got 'global'\\)"):
         build("global")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_is_refused_in_flat_space_too(dtype):
+    x, edge_index = points(Euclidean(), 8, 3).to(dtype), edges(8, 8, 24)
+    frames = HyperbolicEdgeConv(Linear(6, 8), manifold=Euclidean(), frame="local")
+    lengths = InvariantEdgeConv(Linear(5, 8), manifold=Euclidean())
+    images = HConv2d(3, 8, 3, manifold=Euclidean(), frame="local")
+    for conv, given in (
+        (frames, (x, edge_index)),
+        (lengths, (x, edge_index)),
+        (images, (x.view(1, 2, 4, 3).movedim(-1, 1),)),
+    ):
+        with pytest.raises(TypeError, match=f"'x' must be a float32 or float64 .*{dtype}"):
+            conv.to(dtype)(*given)
 
 
 def layer_with(frame: str) -> HyperbolicEdgeConv:

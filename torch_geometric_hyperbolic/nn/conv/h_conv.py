@@ -180,14 +180,16 @@ class HConv(MessagePassing):
         dim_size: int,
         num_targets: Optional[int] = None,
     ) -> Tensor:
-        """Sum the messages of every window and offset: ``[N, num_offsets * in_channels]``."""
+        """Sum the messages of every window and offset, side by side as the last dimension."""
         if num_targets is not None:  # PyG counts the first of a pair where the flow is reversed
             dim_size = num_targets
         slot = index * self.num_offsets + offset
         slots = self.aggr_module(
             inputs, slot, dim_size=dim_size * self.num_offsets, dim=self.node_dim
         )
-        return slots.unflatten(self.node_dim, (dim_size, self.num_offsets)).flatten(-2)
+        slots = slots.unflatten(self.node_dim, (dim_size, self.num_offsets))
+        of_offsets = self.node_dim % inputs.dim() + 1
+        return slots.movedim(of_offsets, -2).flatten(-2)
 
     def __repr__(self) -> str:
         return (

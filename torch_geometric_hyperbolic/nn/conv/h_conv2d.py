@@ -8,6 +8,7 @@ from torch_geometric_hyperbolic.checks import (
     check_frame,
     check_manifold,
     check_points,
+    check_precision,
     check_weight,
 )
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
@@ -148,6 +149,8 @@ class HConv2d(torch.nn.Module):
         if x.size(1) != width:
             raise ValueError(f"'x' must have second dimension {width} (got {x.size(1)})")
         check_weight(x, "x", self.weight)
+        if self.frame is not None:
+            check_precision(x, "x")
         self._grid.check(*x.shape[2:])
         x = channels_last(x)  # [B, H, W, ambient]
         if not self.pivot:

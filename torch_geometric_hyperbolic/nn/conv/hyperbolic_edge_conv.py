@@ -16,6 +16,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_offsets,
     check_points,
+    check_precision,
     check_weight,
 )
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
@@ -186,9 +187,12 @@ class HyperbolicEdgeConv(MessagePassing):
         return self._convolve(source, target, edge_index, split, rowptr.long())
 
     def _check(self, source: Tensor, target: Tensor, split: Optional[Split]) -> None:
-        dim = None if self._description() is None else 2
+        described = self._description() is not None
+        dim = 2 if described else None
         check_points(source, "x", dim=dim, min_dim=2, width=self._width(split))
         check_points(target, "x", min_dim=2, like=source)
+        if described:
+            check_precision(source, "x")
         if split is not None:
             check_weight(source, "x", split.linear.weight)
 

@@ -1,4 +1,8 @@
-r"""Global pools: one point per cloud or graph."""
+r"""Global pools: one point per cloud or graph.
+
+For ``torch.compile(fullgraph=True)`` take the aggregation in their place, built once: PyG's
+constructor, which they call, breaks the graph.
+"""
 
 from torch import Tensor
 
@@ -19,6 +23,8 @@ def global_tangent_pool(
     reduce: str = "mean",
 ) -> Tensor:
     r""":math:`\exp_0` of the mean, maximum, minimum or sum of each graph's :math:`\log_0`.
+
+    In a model for ``torch.compile(fullgraph=True)`` use the aggregation, built once.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
