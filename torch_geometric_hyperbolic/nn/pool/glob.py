@@ -1,8 +1,4 @@
-r"""Global pools: one point per cloud or graph.
-
-For ``torch.compile(fullgraph=True)`` take the aggregation in their place, built once: PyG's
-constructor, which they call, breaks the graph.
-"""
+r"""Global pools: one point per cloud or graph."""
 
 from torch import Tensor
 
@@ -24,7 +20,8 @@ def global_tangent_pool(
 ) -> Tensor:
     r""":math:`\exp_0` of the mean, maximum, minimum or sum of each graph's :math:`\log_0`.
 
-    In a model for ``torch.compile(fullgraph=True)`` use the aggregation, built once.
+    For ``torch.compile(fullgraph=True)`` build the aggregation once and call that: its constructor
+    of PyG, which the global pools call every time, breaks the graph.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
