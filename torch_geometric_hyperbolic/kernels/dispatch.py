@@ -54,7 +54,7 @@ def installed_engine(x: Tensor) -> str | None:
     return "triton" if x.device.type == "cuda" and WITH_TRITON else None
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def in_transforms() -> bool:
     """Whether a transform of ``torch.func`` or forward-mode differentiation looks on.
 
