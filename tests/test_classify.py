@@ -41,7 +41,7 @@ def model(monkeypatch) -> HyperbolicDGCNN:
     network.eval()
 
     def from_pretrained(name: str) -> HyperbolicDGCNN:
-        if name != "modelnet40-85k":
+        if name not in (classify.NETWORK, classify.SPARSE):
             raise ValueError(f"'name' must be 'modelnet40-85k' (got {name!r})")
         return network
 
@@ -465,6 +465,39 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("tgh-classify: error: the classes cannot be")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args,names",
+    [
+        (["whole.npy"], {"whole.npy": "modelnet40-85k"}),
+        (["few.npy"], {"few.npy": "modelnet40-85k-sparse"}),
+        (
+            ["few.npy", "whole.npy"],
+            {"few.npy": "modelnet40-85k-sparse", "whole.npy": "modelnet40-85k"},
+        ),
+        (["--num-points", K, "whole.npy"], {"whole.npy": "modelnet40-85k-sparse"}),
+        (["--model", "modelnet40-85k", "few.npy"], {"few.npy": "modelnet40-85k"}),
+        (["--model", "modelnet40-85k-sparse", "whole.npy"], {"whole.npy": "modelnet40-85k-sparse"}),
+    ],
+)
+def test_clouds_of_fewer_points_have_their_own_network(args, names, tmp_path, run, monkeypatch):
+    class Network:
+        num_points, min_points = NUM_POINTS, K
+
+        def __init__(self, name):
+            self.class_names = [name]
+
+        def __call__(self, pos, batch):
+            return torch.zeros(1, 1)
+
+    monkeypatch.setattr(HyperbolicDGCNN, "from_pretrained", Network)
+    monkeypatch.chdir(tmp_path)
+    write_npy(tmp_path / "whole.npy", points(NUM_POINTS + 1))
+    write_npy(tmp_path / "few.npy", points(NUM_POINTS - 1))
+    status, out, err = run("--json", *args)
+    assert (status, err) == (0, "")
+    assert {row["file"]: row["classes"][0]["name"] for row in json.loads(out)} == names
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ from torch import Tensor
 from torch_geometric_hyperbolic._shape_files import read_shape
 from torch_geometric_hyperbolic.nn.models import HyperbolicDGCNN
 
+#: The networks for clouds as in training, and for clouds of fewer points.
+NETWORK, SPARSE = "modelnet40-85k", "modelnet40-85k-sparse"
+
 #: Quarter turns that take an axis to z: the coordinates in their new order, and their signs.
 TURNS = {
     "x": ([2, 1, 0], [-1, 1, 1]),
@@ -117,7 +120,7 @@ def _make_parser() -> _Parser:
     add("--seed", type=_integer(0), default=0, help="of the points that are drawn (default: 0)")
     add("--up", choices=list(TURNS), default="z", help="the axis that points upwards (default: z)")
     add("--json", action="store_true", help="print a list of {file, classes}")
-    add("--model", default="modelnet40-85k", help="the network (default: modelnet40-85k)")
+    add("--model", help=f"the network (default: {NETWORK}, and {SPARSE} for fewer points)")
     return parser
 
 
@@ -126,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:
-        model = HyperbolicDGCNN.from_pretrained(args.model)
+        model = HyperbolicDGCNN.from_pretrained(args.model or NETWORK)
     except ValueError as error:
         parser.error(f"argument --model: {error}")
     num_points = model.num_points if args.num_points is None else args.num_points
@@ -143,9 +146,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{parser.prog}: error: {path}: {message}\n")
             status = 2
 
-    results = [
-        {"file": str(path), "classes": _most_likely(model, pos, args.top)} for path, pos in clouds
-    ]
+    sparse = model
+    if args.model is None and any(len(pos) < model.num_points for _, pos in clouds):
+        sparse = HyperbolicDGCNN.from_pretrained(SPARSE)
+    results = []
+    for path, pos in clouds:
+        network = sparse if len(pos) < model.num_points else model
+        results.append({"file": str(path), "classes": _most_likely(network, pos, args.top)})
     width = max(map(len, model.class_names))
     text = json.dumps(results, indent=2) + "\n" if args.json else _text(results, width)
     try:

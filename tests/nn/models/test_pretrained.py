@@ -112,6 +112,13 @@ def test_two_calls_share_nothing(name):
     assert any(bool((parameter != 0).any()) for parameter in second.parameters())
 
 
+def test_one_names_sparse_shapes_too():
+    model = HyperbolicDGCNN.from_pretrained("modelnet40-85k-sparse")
+    for num_points in (768, 384, 256):
+        best = model(clouds(num_points).flatten(0, 1), batch_size=len(SHAPES)).argmax(-1).tolist()
+        assert [model.class_names[i] for i in best] == [shape.__name__ for shape in SHAPES]
+
+
 @each_name
 def test_fewer_neighbours_take_fewer_points(name):
     usual, sparse = (HyperbolicDGCNN.from_pretrained(name, k=k) for k in (None, 8))

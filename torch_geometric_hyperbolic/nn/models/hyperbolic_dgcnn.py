@@ -165,8 +165,9 @@ class HyperbolicDGCNN(torch.nn.Module):
         cloud in training.
 
         Args:
-            name (str): ``'modelnet40-85k'``, trained on ModelNet40: clouds centred on their mean,
-                the farthest point at radius 1, z up.
+            name (str): ``'modelnet40-85k'``, trained on ModelNet40: clouds of 1024 points, centred
+                on their mean, the farthest point at radius 1, z up; or ``'modelnet40-85k-sparse'``,
+                trained on clouds of 256 to 1024 of these points.
             k (int, optional): Number of neighbours, fewer for clouds of fewer points than
                 :attr:`min_points`. (default: as in training)
 
