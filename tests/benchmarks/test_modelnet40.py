@@ -77,7 +77,8 @@ def test_clouds_of_several_sizes_are_trained_on_and_whole_ones_evaluated(tmp_pat
 
     monkeypatch.setattr(HyperbolicDGCNN, "forward", forward)
     assert train(tmp_path, "--epochs", "1", "--fewest-points", "48") == 0
-    assert sizes[True] == set(range(48, 65))
+    assert sizes[True] <= set(range(48, 65))
+    assert len(sizes[True]) > 8
     assert sizes[False] == {64}
 
 
