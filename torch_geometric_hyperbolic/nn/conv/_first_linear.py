@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 import torch_geometric.nn
 from torch import Tensor
-from torch.nn.modules.module import _has_any_global_hook
 
 LINEAR = (torch.nn.Linear, torch_geometric.nn.Linear)
 
@@ -35,12 +34,12 @@ def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
 
 
 def has_hooks(module: Any) -> bool:
-    """Whether somebody watches a module's calls, alone or among all modules', or has put a
-    ``forward`` of their own on it.
+    """Whether somebody watches a module's calls, or has put a ``forward`` of their own on it.
+
+    Hooks of all modules do not count: counters of operations set them, and are to count what runs.
     """
     return "forward" in vars(module) or bool(
-        _has_any_global_hook()
-        or module._forward_hooks
+        module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
