@@ -511,6 +511,7 @@ def test_clouds_of_fewer_points_have_their_own_network(args, names, tmp_path, ru
         (["--up", "w"], "argument --up: invalid choice: 'w'"),
         (["--up", "xy"], "argument --up: invalid choice: 'xy'"),
         (["--model", "none"], "argument --model: 'name' must be 'modelnet40-85k' (got 'none')"),
+        (["--model", ""], "argument --model: 'name' must be 'modelnet40-85k' (got '')"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )

@@ -11,6 +11,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.geometry._precision import lift
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 _validation = os.environ.get("TGH_VALIDATION", "0") == "1"
@@ -99,10 +100,8 @@ def check_points(
 
 
 def check_precision(x: Tensor, name: str) -> None:
-    """Raise if ``x`` has half precision outside autocast, whatever the space."""
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    if half and not torch.is_autocast_enabled(x.device.type):
-        raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {x.dtype})")
+    """Raise if ``x`` has half precision outside autocast, in flat space too."""
+    lift(x, name)
 
 
 def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:

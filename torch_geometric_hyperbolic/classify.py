@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:
-        model = HyperbolicDGCNN.from_pretrained(args.model or NETWORK)
+        model = HyperbolicDGCNN.from_pretrained(NETWORK if args.model is None else args.model)
     except ValueError as error:
         parser.error(f"argument --model: {error}")
     num_points = model.num_points if args.num_points is None else args.num_points

@@ -30,7 +30,7 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         given = dict(zip(positional, args, strict=False)) | kwargs
         lifted: dict[str, Any] = {
-            name: _lift(value, name) if name in points else _widen(value)
+            name: lift(value, name) if name in points else _widen(value)
             for name, value in given.items()
         }
         of_points = [name for name in points if name in lifted]
@@ -55,7 +55,8 @@ def _widen(number: object) -> object:
     return number.double() if isinstance(number, Tensor) else number
 
 
-def _lift(value: object, name: str) -> Tensor:
+def lift(value: object, name: str) -> Tensor:
+    """Points in float32 or float64, which half precision becomes under autocast; else an error."""
     if not isinstance(value, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(value).__name__})")
     half = value.dtype in (torch.float16, torch.bfloat16)

@@ -10,8 +10,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_points,
 )
-from torch_geometric_hyperbolic.geometry._numerics import MIN_GAP
-from torch_geometric_hyperbolic.geometry._precision import working_dtype
+from torch_geometric_hyperbolic.geometry._precision import lift
 from torch_geometric_hyperbolic.kernels import knn_table, to_ball
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -148,11 +147,7 @@ def neighbour_table(
         needed = {"cpu": "numba", "cuda": "Triton"}.get(x.device.type)
         missing = f"{needed} is not installed" if needed else f"there is none for {x.device}"
         raise ValueError(f"'engine' is 'fused', but {missing}")
-    lifted = x
-    if torch.is_autocast_enabled(x.device.type):  # as the verbs of curved spaces do
-        lifted = x.to(working_dtype(x))
-    if lifted.dtype not in MIN_GAP:
-        raise TypeError(f"'x' must be a float32 or float64 tensor (got {x.dtype})")
+    lifted = lift(x, "x")  # in flat space too
     points, gap = to_ball(lifted, manifold)
     queries = points if y is x else to_ball(y.to(lifted.dtype), manifold)[0]
     c = manifold.c
