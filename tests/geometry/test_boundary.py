@@ -181,6 +181,22 @@ def test_vectors_whose_squares_overflow_still_end_up_along_their_ray(model):
 
 
 @pytest.mark.parametrize("model", GEOMETRY)
+@sweep
+def test_exponentials_of_vectors_near_overflow_go_as_far_as_points_can(model, c, dtype):
+    geometry, ways = GEOMETRY[model], directions(20, 3)
+    x = space_part(model, 5.0, directions(20, 3).flip(0), c).to(dtype)
+    x = geometry.projx(with_some_time(model, x, c), c=c).requires_grad_()
+    u = tangent(model, x.detach(), (ways * 1e3 / c**0.5).to(dtype))
+    expected = geometry.expmap(x.detach(), u, c=c)
+    u = (u * (0.9 * torch.finfo(dtype).max / u.abs().max())).requires_grad_()
+    out = geometry.expmap(x, u, c=c)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-9
+    assert ((out - expected).norm(dim=-1) <= tolerance * expected.norm(dim=-1)).all()
+    for gradient in torch.autograd.grad(out.sum(), [x, u]):
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("model", GEOMETRY)
 @pytest.mark.parametrize("dtype", DTYPES, ids=label)
 def test_empty_tensors_pass_through(model, dtype):
     channels = 4 if model == "lorentz" else 3

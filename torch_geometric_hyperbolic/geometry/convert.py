@@ -19,6 +19,11 @@ def lorentz_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
     """Points of the hyperboloid ``[..., n + 1]`` as points of the Poincare ball ``[..., n]``.
 
     Points beyond the ball's largest radius (see :doc:`/notes/numerics`) are projected into it.
+
+    Example:
+        >>> import torch
+        >>> lorentz_to_poincare(torch.tensor([1.5431, 1.1752, 0.0]), c=1.0)
+        tensor([0.4621, 0.0000])
     """
     point, _ = lorentz_to_ball(x, c=c)
     return poincare.projx(point.to(x.dtype), c=c)
@@ -32,7 +37,13 @@ def lorentz_to_ball(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
 
 @full_precision
 def poincare_to_lorentz(x: Tensor, *, c: Curvature) -> Tensor:
-    """Points of the Poincare ball ``[..., n]`` as points of the hyperboloid ``[..., n + 1]``."""
+    """Points of the Poincare ball ``[..., n]`` as points of the hyperboloid ``[..., n + 1]``.
+
+    Example:
+        >>> import torch
+        >>> poincare_to_lorentz(torch.tensor([0.4621, 0.0]), c=1.0)
+        tensor([1.5430, 1.1751, 0.0000])
+    """
     x, gap = num.project(x, c)
     return _join(2 * x.double() / gap, c, x.dtype)
 
@@ -42,6 +53,11 @@ def poincare_to_klein(x: Tensor, *, c: Curvature) -> Tensor:
     r"""Points of the Poincare ball as points of the Klein ball, :math:`2x / (1 + c\|x\|^2)`.
 
     The Klein ball holds only half the radius; points beyond it are projected into it.
+
+    Example:
+        >>> import torch
+        >>> poincare_to_klein(torch.tensor([0.5, 0.0]), c=1.0)
+        tensor([0.8000, 0.0000])
     """
     x, gap = num.project(x, c)
     return poincare.projx((2 * x.double() / (2 - gap)).to(x.dtype), c=c)
@@ -51,6 +67,11 @@ def poincare_to_klein(x: Tensor, *, c: Curvature) -> Tensor:
 def klein_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
     r"""Points of the Klein ball as points of the Poincare ball,
     :math:`x / (1 + \sqrt{1 - c\|x\|^2})`.
+
+    Example:
+        >>> import torch
+        >>> klein_to_poincare(torch.tensor([0.8, 0.0]), c=1.0)
+        tensor([0.5000, 0.0000])
     """
     x, gap = num.project(x, c)
     return (x.double() / (1 + gap.sqrt())).to(x.dtype)

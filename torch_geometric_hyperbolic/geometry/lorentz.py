@@ -105,6 +105,11 @@ def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Distances ``[...]``.
+
+    Example:
+        >>> import torch
+        >>> dist(exp0(torch.zeros(2), c=1.0), exp0(torch.tensor([3.0, 4.0]), c=1.0), c=1.0)
+        tensor(5.)
     """
     _, q, _, _ = _pair(*_split(x, c), *_split(y, c), c, once=x.dtype == torch.float64)
     return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
@@ -143,6 +148,12 @@ def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Tangent vectors at the origin, ``[..., n]``, of length ``dist(x, y)``.
+
+    Example:
+        >>> import torch
+        >>> x, y = exp0(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), c=1.0)
+        >>> rel(x, y, c=1.0), rel(y, x, c=1.0)
+        (tensor([3., 4.]), tensor([-3., -4.]))
     """
     space, time = _split(x, c)
     e, q, w_x, _ = _pair(space, time, *_split(y, c), c, once=x.dtype == torch.float64)
@@ -159,6 +170,11 @@ def log0(x: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Tangent vectors at the origin, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> log0(exp0(torch.tensor([3.0, 4.0]), c=1.0), c=1.0)
+        tensor([3., 4.])
     """
     space, _ = _split(x, c)
     return (space * num.asinhc(c * dot(space, space))).to(x.dtype)
@@ -174,6 +190,11 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Points of the hyperboloid, ``[..., n + 1]``.
+
+    Example:
+        >>> import torch
+        >>> exp0(torch.tensor([0.6, 0.8]), c=1.0)
+        tensor([1.5431, 0.7051, 0.9402])
     """
     wide = num.clip_length(v.double(), c)
     return _join(wide * num.sinhc(c * dot(wide, wide)), c, v.dtype)
@@ -195,6 +216,12 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Points of the hyperboloid, ``[..., n + 1]``.
+
+    Example:
+        >>> import torch
+        >>> x, v = exp0(torch.tensor([1.0, 0.0]), c=1.0), torch.tensor([0.0, 2.0])
+        >>> dist(x, move(x, v, c=1.0), c=1.0)
+        tensor(2.)
     """
     point, gap = _ball.mobius_add_with_gaps(
         *_image(*_split(x, c), c), *_ball.exp0_with_gap(v.double() / 2, c), c
@@ -219,6 +246,12 @@ def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Numbers ``[...]``, 0 at the origin.
+
+    Example:
+        >>> import torch
+        >>> x = exp0(torch.tensor([1.0, 0.0]), c=1.0)
+        >>> busemann(x, torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), c=1.0)
+        tensor([ 1., -1.])
     """
     return _ball.busemann_with_gap(*_image(*_split(x, c), c), direction, c).to(x.dtype)
 
@@ -229,30 +262,60 @@ def _from_origin(space: Tensor, time: Tensor, v: Tensor, c: Curvature) -> Tensor
 
 
 def _to_origin(space: Tensor, time: Tensor, u: Tensor, c: Curvature) -> Tensor:
-    return u[..., 1:] - c**0.5 * u[..., :1] / (1 + c**0.5 * time) * space
+    return u[..., 1:] - u[..., :1] * (c**0.5 / (1 + c**0.5 * time) * space)
 
 
 @full_precision
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``."""
+    r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``.
+
+    Example:
+        >>> import torch
+        >>> x, v = exp0(torch.tensor([1.0, 0.0]), c=1.0), torch.tensor([1.0, 1.0])
+        >>> transp0(x, v, c=1.0)
+        tensor([1.1752, 1.5431, 1.0000])
+    """
     return _from_origin(*_split(x, c), v.double(), c).to(v.dtype)
 
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport of ``u`` (at ``x``, ``[..., n + 1]``) to the origin, ``[..., n]``."""
+    r"""Parallel transport of ``u`` (at ``x``, ``[..., n + 1]``) to the origin, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> x = exp0(torch.zeros(2), c=1.0)
+        >>> transp0back(x, torch.tensor([0.0, 0.6, 0.8]), c=1.0)
+        tensor([0.6000, 0.8000])
+    """
     return _to_origin(*_split(x, c), u.double(), c).to(u.dtype)
 
 
 @full_precision
 def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Exponential map :math:`\exp_X U` of tangent vectors ``u`` at ``x``, ``[..., n + 1]``."""
-    return move(x, transp0back(x, u, c=c), c=c)
+    r"""Exponential map :math:`\exp_X U` of tangent vectors ``u`` at ``x``, ``[..., n + 1]``.
+
+    Example:
+        >>> import torch
+        >>> x = exp0(torch.zeros(2), c=1.0)
+        >>> expmap(x, torch.tensor([0.0, 0.6, 0.8]), c=1.0)
+        tensor([1.5431, 0.7051, 0.9402])
+    """
+    at_origin = _to_origin(*_split(x, c), u.double(), c)
+    return move(x, num.clip_length(at_origin, c, 2 * num.MAX_LENGTH).to(u.dtype), c=c)
 
 
 @full_precision
 def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
-    r"""Logarithm :math:`\log_X Y`, a tangent vector at ``x``; inverse of :func:`expmap`."""
+    r"""Logarithm :math:`\log_X Y`, a tangent vector at ``x``, ``[..., n + 1]``; inverse of
+    :func:`expmap`.
+
+    Example:
+        >>> import torch
+        >>> x, y = exp0(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), c=1.0)
+        >>> logmap(x, y, c=1.0)
+        tensor([0., 3., 4.])
+    """
     return transp0(x, rel(x, y, c=c), c=c)
 
 
@@ -262,6 +325,12 @@ def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
     That is :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)` without
     its differences of large squares.
+
+    Example:
+        >>> import torch
+        >>> x, y = exp0(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), c=1.0)
+        >>> transp(x, y, torch.tensor([0.0, 1.0, 1.0]), c=1.0)
+        tensor([1.1752, 1.5431, 1.0000])
     """
     from_x, to_y = _split(x, c), _split(y, c)
     at_origin = _to_origin(*from_x, v.double(), c)
@@ -277,6 +346,12 @@ def _minkowski(u: Tensor, v: Tensor) -> Tensor:
 def inner(u: Tensor, v: Tensor) -> Tensor:
     r"""Minkowski product :math:`-U_0 V_0 + \langle U_s, V_s \rangle`, ``[..., 1]``; on tangent
     vectors at one point it is the Riemannian inner product.
+
+    Example:
+        >>> import torch
+        >>> u = torch.tensor([0.0, 3.0, 4.0])  # at the origin
+        >>> inner(u, u)
+        tensor([25.])
     """
     return _minkowski(u.double(), v.double()).to(u.dtype)
 
@@ -285,6 +360,12 @@ def inner(u: Tensor, v: Tensor) -> Tensor:
 def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
     r"""Orthogonal projection to the tangent space at ``x``:
     :math:`U + c\,\langle X, U\rangle_L X`.
+
+    Example:
+        >>> import torch
+        >>> x = exp0(torch.zeros(2), c=1.0)
+        >>> proju(x, torch.tensor([3.0, 0.6, 0.8]), c=1.0)
+        tensor([0.0000, 0.6000, 0.8000])
     """
     wide, point = u.double(), _join(_split(x, c)[0], c, torch.float64)
     return (wide + c * _minkowski(point, wide) * point).to(u.dtype)
@@ -292,6 +373,13 @@ def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
-    r"""Riemannian gradient from the Euclidean one: flip the time component, project."""
+    r"""Riemannian gradient from the Euclidean one: flip the time component, project.
+
+    Example:
+        >>> import torch
+        >>> x = exp0(torch.zeros(2), c=1.0)
+        >>> egrad2rgrad(x, torch.tensor([3.0, 0.6, 0.8]), c=1.0)
+        tensor([0.0000, 0.6000, 0.8000])
+    """
     flipped = torch.cat([-grad[..., :1], grad[..., 1:]], dim=-1)
     return proju(x, flipped, c=c)

@@ -136,6 +136,11 @@ def log0(x: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Tangent vectors at the origin, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> log0(torch.tensor([0.5, 0.0]), c=1.0)  # half of the distance 1.0986
+        tensor([0.5493, 0.0000])
     """
     x, gap = num.project(x, c)
     wide = x.double()
@@ -153,6 +158,11 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Points of the ball, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> exp0(torch.tensor([0.5493, 0.0]), c=1.0)
+        tensor([0.5000, 0.0000])
     """
     wide = num.clip_length(v.double(), c)
     point = wide * num.tanhc(c * dot(wide, wide))
@@ -198,6 +208,14 @@ def mobius_add(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Points of the ball, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
+        >>> mobius_add(x, y, c=1.0)
+        tensor([0.5882, 0.3529])
+        >>> mobius_add(y, x, c=1.0)
+        tensor([0.3529, 0.5882])
     """
     (x, gap_x), (y, gap_y) = num.project(x, c), num.project(y, c)
     point, _ = _ball.mobius_add_with_gaps(x.double(), gap_x, y.double(), gap_y, c)
@@ -217,6 +235,14 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
     Returns:
         Points of the ball, ``[..., n]``.
+
+    Example:
+        >>> import torch
+        >>> x, v = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 1.0])
+        >>> move(x, v, c=1.0)
+        tensor([0.6900, 0.4989])
+        >>> dist(x, move(x, v, c=1.0), c=1.0)
+        tensor(2.0000)
     """
     x, gap_x = num.project(x, c)
     point, _ = _ball.mobius_add_with_gaps(x.double(), gap_x, *_ball.exp0_with_gap(v.double(), c), c)
@@ -225,25 +251,51 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from the origin to ``x``: :math:`g_x v`."""
+    r"""Parallel transport from the origin to ``x``: :math:`g_x v`, ``[..., n]`` both.
+
+    Example:
+        >>> import torch
+        >>> transp0(torch.tensor([0.5, 0.0]), torch.tensor([0.0, 1.0]), c=1.0)
+        tensor([0.0000, 0.7500])
+    """
     return v * num.project(x, c)[1].to(x.dtype)
 
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`."""
+    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`, ``[..., n]`` both.
+
+    Example:
+        >>> import torch
+        >>> transp0back(torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.75]), c=1.0)
+        tensor([0., 1.])
+    """
     return u / num.project(x, c)[1].to(x.dtype)
 
 
 @full_precision
 def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``."""
-    return move(x, transp0back(x, u, c=c), c=c)
+    r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``, ``[..., n]`` both.
+
+    Example:
+        >>> import torch
+        >>> expmap(torch.zeros(2), torch.tensor([0.5493, 0.0]), c=1.0)
+        tensor([0.5000, 0.0000])
+    """
+    short = num.clip_length(u.double(), c).to(u.dtype)  # division by a gap lengthens it
+    return move(x, transp0back(x, short, c=c), c=c)
 
 
 @full_precision
 def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
-    r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``; inverse of :func:`expmap`."""
+    r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``, ``[..., n]``; inverse of
+    :func:`expmap`.
+
+    Example:
+        >>> import torch
+        >>> logmap(torch.zeros(2), torch.tensor([0.5, 0.0]), c=1.0)
+        tensor([0.5493, 0.0000])
+    """
     return transp0(x, rel(x, y, c=c), c=c)
 
 
@@ -251,6 +303,12 @@ def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
 def gyration(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""The rotation :math:`\operatorname{gyr}[x, y] v` of vectors ``v`` (Ungar 2005; Ganea et al.,
     appendix), by which Moebius addition fails to be associative.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
+        >>> gyration(x, y, mobius_add(y, x, c=1.0), c=1.0)  # = mobius_add(x, y)
+        tensor([0.5882, 0.3529])
     """
     (x, gap_x), (y, gap_y) = num.project(x, c), num.project(y, c)
     return _ball.turn(-y.double(), gap_y, x.double(), gap_x, v.double(), c).to(v.dtype)
@@ -258,19 +316,40 @@ def gyration(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from ``x`` to ``y``: :math:`(g_y / g_x) \operatorname{gyr}[y, -x] v`."""
+    r"""Parallel transport from ``x`` to ``y``: :math:`(g_y / g_x) \operatorname{gyr}[y, -x] v`.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
+        >>> u = transp(x, y, torch.tensor([0.0, 0.75]), c=1.0)
+        >>> u, inner(y, u, u, c=1.0)  # 4 at x too
+        (tensor([0.3529, 0.6618]), tensor([4.0000]))
+    """
     ratio = num.project(y, c)[1] / num.project(x, c)[1]
     return gyration(y, -x, v, c=c) * ratio.to(v.dtype)
 
 
 @full_precision
 def inner(x: Tensor, u: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Riemannian inner product :math:`(2 / g_x)^2 \langle u, v \rangle` at ``x``, ``[..., 1]``."""
+    r"""Riemannian inner product :math:`(2 / g_x)^2 \langle u, v \rangle` at ``x``, ``[..., 1]``.
+
+    Example:
+        >>> import torch
+        >>> x, u = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.75])
+        >>> inner(x, u, u, c=1.0)
+        tensor([4.])
+    """
     conformal = 2 / num.project(x, c)[1].to(x.dtype)
     return dot(conformal * u, conformal * v)
 
 
 @full_precision
 def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
-    r"""Riemannian gradient :math:`(g_x / 2)^2 \nabla` from the Euclidean one."""
+    r"""Riemannian gradient :math:`(g_x / 2)^2 \nabla` from the Euclidean one, ``[..., n]`` both.
+
+    Example:
+        >>> import torch
+        >>> egrad2rgrad(torch.tensor([0.5, 0.0]), torch.tensor([0.0, 1.0]), c=1.0)
+        tensor([0.0000, 0.1406])
+    """
     return grad * (num.project(x, c)[1].to(x.dtype) / 2) ** 2
