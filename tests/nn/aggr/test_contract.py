@@ -456,6 +456,8 @@ def test_negative_weights_are_refused_where_values_are_looked_at(mean, validatio
     weight[1] = -0.5
     with pytest.raises(ValueError, match=r"'weight' must not be negative \(got -0.5\)"):
         mean(manifold=PoincareBall())(x, INDEX, weight=weight)
+    with pytest.raises(TypeError, match=r"'weight' must be a tensor \(got list\)"):
+        mean(manifold=PoincareBall())(x, INDEX, weight=weight.tolist())
 
 
 @each_mean

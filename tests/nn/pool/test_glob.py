@@ -109,9 +109,42 @@ def test_gradients_reach_the_points_and_a_learnable_curvature(pool):
 
 
 @each_pool
-def test_a_manifold_of_another_kind_is_refused(pool):
-    with pytest.raises(TypeError, match="'manifold' must be .*got 'ball'"):
-        pool(torch.zeros(2, 3), None, manifold="ball")
+@pytest.mark.parametrize("batch", [BATCH, None], ids=["graphs", "one graph"])
+def test_compiled_without_a_break_outputs_and_gradients_are_those_of_eager_mode(pool, batch):
+    manifold = Lorentz(0.7, learnable=True)
+    x = to_model(random_points(), manifold).requires_grad_()
+
+    def pooled(x: Tensor) -> Tensor:
+        return pool(x, batch, None if batch is None else SIZE, manifold=manifold)
+
+    results = []
+    for run in (pooled, torch.compile(pooled, fullgraph=True, backend="aot_eager")):
+        out = run(x)
+        gradients = torch.autograd.grad(out.square().sum(), [x, manifold.log_scale])
+        results.append([out, *gradients])
+    for eager, compiled in zip(*results, strict=True):
+        assert_close(compiled, eager)
+
+
+@each_pool
+@each_manifold
+def test_one_graph_without_points_is_at_the_origin(pool, manifold: Manifold):
+    x = points(manifold)[:0]
+    assert_close(pool(x, None, manifold=manifold), manifold.origin(1, 3, dtype=x.dtype))
+
+
+@each_pool
+def test_too_few_graphs_are_refused(pool):
+    x = points(PoincareBall())
+    with pytest.raises(ValueError, match=rf"'size' must be at least {SIZE}.*\(got {SIZE - 1}\)"):
+        pool(x, BATCH, SIZE - 1, manifold=PoincareBall())
+
+
+@each_pool
+@pytest.mark.parametrize("manifold", ["ball", None])
+def test_a_manifold_of_another_kind_is_refused(pool, manifold):
+    with pytest.raises(TypeError, match=f"'manifold' must be .*got {manifold!r}"):
+        pool(torch.zeros(2, 3), None, manifold=manifold)
 
 
 def test_an_unknown_reduction_is_refused():

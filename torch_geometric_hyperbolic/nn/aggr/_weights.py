@@ -1,8 +1,10 @@
 """Weights and group indices in the shape that the aggregations compute with."""
 
+import torch
 from torch import Tensor
 from torch_geometric.index import ptr2index
 from torch_geometric.typing import OptTensor
+from torch_geometric.utils import scatter, segment
 
 from torch_geometric_hyperbolic.checks import validation_enabled
 
@@ -27,6 +29,16 @@ def as_index(index: OptTensor, ptr: OptTensor, num_elements: int) -> Tensor:
     """The group of each element, from either form."""
     index = as_int64(index)
     return ptr2index(as_int64(ptr, "ptr"), output_size=num_elements) if index is None else index
+
+
+def reduce_groups(
+    x: Tensor, index: OptTensor, ptr: OptTensor, size: int | None, dim: int, reduce: str
+) -> Tensor:
+    """What PyG's :meth:`Aggregation.reduce` does, without a module."""
+    if ptr is not None and (index is None or torch.are_deterministic_algorithms_enabled()):
+        ahead = x.dim() + dim if dim < 0 else dim
+        return segment(x, ptr.view([1] * ahead + [-1]), reduce=reduce)
+    return scatter(x, index, dim, size, reduce)
 
 
 def as_int64(index: OptTensor, name: str = "index") -> OptTensor:

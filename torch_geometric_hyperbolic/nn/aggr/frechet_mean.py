@@ -13,8 +13,13 @@ from torch_geometric_hyperbolic.kernels.frechet_mean import (
     solve_hessian,
     solve_hessian_plainly,
 )
+from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
-from torch_geometric_hyperbolic.nn.aggr.midpoint import MidpointAggregation
+from torch_geometric_hyperbolic.nn.aggr.midpoint import (
+    MidpointAggregation,
+    from_ball,
+    midpoint,
+)
 
 
 class FrechetMeanAggregation(MidpointAggregation):
@@ -61,28 +66,41 @@ class FrechetMeanAggregation(MidpointAggregation):
         weight: OptTensor = None,
     ) -> Tensor:
         self.assert_two_dimensional_input(x, dim)
-        points = self.manifold.to_ball(x)[0].double()
-        c = torch.as_tensor(self.manifold.c, dtype=torch.float64, device=x.device)
-        group = as_index(index, ptr, x.size(0))
+        return frechet_means(x, index, ptr, dim_size, dim, weight, self.manifold)
 
-        fused = fused_engine(points) is not None
-        operators = fused or torch.compiler.is_compiling()
-        find = frechet_mean if operators else frechet_mean_reference
-        solve = solve_hessian if operators else solve_hessian_plainly
 
-        with torch.no_grad():
-            start = super().forward(x, index, ptr, dim_size, dim, weight)
-            start = self.manifold.to_ball(start)[0].double().detach()
-        share = as_column(weight, points, dim)
-        total = torch.zeros_like(start[:, :1]).index_add(0, group, share)
-        share = share / total.where(total > 0, 1.0)[group]
-        mean = find(points.detach(), share.detach(), group, start, c.detach())
+def frechet_means(
+    x: Tensor,
+    index: OptTensor,
+    ptr: OptTensor,
+    dim_size: int | None,
+    dim: int,
+    weight: OptTensor,
+    manifold: Manifold,
+) -> Tensor:
+    """:class:`FrechetMeanAggregation` of points ``[N, ambient_dim]`` as a function."""
+    points = manifold.to_ball(x)[0].double()
+    c = torch.as_tensor(manifold.c, dtype=torch.float64, device=x.device)
+    group = as_index(index, ptr, x.size(0))
 
-        # Newton steps of length zero have the derivatives of the implicit function: one order each.
-        for _ in range(1 if fused else 2):
-            relative = poincare.rel(mean[group], points, c=c)
-            unit, zeta = directions(relative.detach(), c.detach())
-            force = torch.zeros_like(mean).index_add(0, group, share * relative)
-            step = solve(force, share.detach(), unit, zeta, group)
-            mean = poincare.move(mean, step, c=c)
-        return self._points(mean, x)
+    fused = fused_engine(points) is not None
+    operators = fused or torch.compiler.is_compiling()
+    find = frechet_mean if operators else frechet_mean_reference
+    solve = solve_hessian if operators else solve_hessian_plainly
+
+    with torch.no_grad():
+        start = midpoint(x, index, ptr, dim_size, dim, weight, manifold)
+        start = manifold.to_ball(start)[0].double().detach()
+    share = as_column(weight, points, dim)
+    total = torch.zeros_like(start[:, :1]).index_add(0, group, share)
+    share = share / total.where(total > 0, 1.0)[group]
+    mean = find(points.detach(), share.detach(), group, start, c.detach())
+
+    # Newton steps of length zero have the derivatives of the implicit function: one order each.
+    for _ in range(1 if fused else 2):
+        relative = poincare.rel(mean[group], points, c=c)
+        unit, zeta = directions(relative.detach(), c.detach())
+        force = torch.zeros_like(mean).index_add(0, group, share * relative)
+        step = solve(force, share.detach(), unit, zeta, group)
+        mean = poincare.move(mean, step, c=c)
+    return from_ball(mean, x, manifold)

@@ -6,15 +6,15 @@ from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.geometry._numerics import dot
-from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import to_ball
-from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold
+from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._weights import (
     as_column,
     as_index,
     as_int64,
     check_dim,
     check_mass,
+    reduce_groups,
 )
 
 
@@ -69,30 +69,42 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        check_dim(x, dim)
-        check_mass(weight)
-        index, ptr = as_int64(index), as_int64(ptr, "ptr")
-
-        def mean(values: Tensor) -> Tensor:
-            total = self.reduce(share * values, index, ptr, dim_size, dim, reduce="sum")
-            return total / safe_mass
-
-        p, gap = to_ball(x, self.manifold)
-        p = p.double()  # weights differ by factors of exp(2 radius)
-        share = as_column(weight, p, dim) / gap
-        mass = self.reduce(share, index, ptr, dim_size, dim, reduce="sum")
-        safe_mass = mass.where(mass > 0, 1.0)
-        centre = mean(p)
-        offset = p - centre.index_select(dim, as_index(index, ptr, p.size(dim)))
-        spread = mean(dot(offset, offset))
-        h = mean(gap).where(mass > 0, 1.0)
-        root = (h.square() + 4 * self.manifold.c * spread).sqrt()
-        return self._points(2 * centre / (2 - h + root), x)
-
-    def _points(self, p: Tensor, x: Tensor) -> Tensor:
-        """Points of the ball as points of the manifold, in the dtype for those of ``x``."""
-        flat = isinstance(self.manifold, Euclidean)
-        return self.manifold.from_ball(p).to(x.dtype if flat else working_dtype(x))
+        return midpoint(x, index, ptr, dim_size, dim, weight, self.manifold)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(manifold={self.manifold})"
+
+
+def midpoint(
+    x: Tensor,
+    index: OptTensor,
+    ptr: OptTensor,
+    dim_size: int | None,
+    dim: int,
+    weight: OptTensor,
+    manifold: Manifold,
+) -> Tensor:
+    """:class:`MidpointAggregation` as a function."""
+    check_dim(x, dim)
+    index, ptr = as_int64(index), as_int64(ptr, "ptr")
+
+    def sums(values: Tensor) -> Tensor:
+        return reduce_groups(values, index, ptr, dim_size, dim, "sum")
+
+    p, gap = to_ball(x, manifold)
+    p = p.double()  # weights differ by factors of exp(2 radius)
+    share = as_column(weight, p, dim) / gap
+    check_mass(weight)
+    mass = sums(share)
+    safe_mass = mass.where(mass > 0, 1.0)
+    centre = sums(share * p) / safe_mass
+    offset = p - centre.index_select(dim, as_index(index, ptr, p.size(dim)))
+    spread = sums(share * dot(offset, offset)) / safe_mass
+    h = (sums(share * gap) / safe_mass).where(mass > 0, 1.0)
+    root = (h.square() + 4 * manifold.c * spread).sqrt()
+    return from_ball(2 * centre / (2 - h + root), x, manifold)
+
+
+def from_ball(p: Tensor, x: Tensor, manifold: Manifold) -> Tensor:
+    """Points of the ball as points of the manifold, in the dtype for those of ``x``."""
+    return manifold.from_ball(p).to(manifold.projx(x[:0]).dtype)

@@ -1,13 +1,13 @@
 r"""Global pools: one point per cloud or graph."""
 
+import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import check_manifold, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr import (
-    FrechetMeanAggregation,
-    MidpointAggregation,
-    TangentAggregation,
-)
+from torch_geometric_hyperbolic.nn.aggr.frechet_mean import frechet_means
+from torch_geometric_hyperbolic.nn.aggr.midpoint import midpoint
+from torch_geometric_hyperbolic.nn.aggr.tangent import check_reduction, reduce_vectors
 
 
 def global_tangent_pool(
@@ -20,8 +20,8 @@ def global_tangent_pool(
 ) -> Tensor:
     r""":math:`\exp_0` of the mean, maximum, minimum or sum of each graph's :math:`\log_0`.
 
-    For ``torch.compile(fullgraph=True)`` build the aggregation once and call that: its constructor
-    of PyG, which the global pools call every time, breaks the graph.
+    Cost :math:`O(N n)`. With ``size``, or without ``batch``, nothing waits for a GPU and
+    ``torch.compile`` leaves no break.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
@@ -41,7 +41,8 @@ def global_tangent_pool(
         >>> global_tangent_pool(x, torch.tensor([0, 0]), manifold=PoincareBall())
         tensor([[0., 0.]])
     """
-    return TangentAggregation(reduce, manifold=manifold)(x, batch, dim_size=size)
+    check_reduction(reduce)
+    return reduce_vectors(x, *_graphs(x, batch, size, manifold), reduce, manifold)
 
 
 def global_midpoint_pool(
@@ -58,7 +59,7 @@ def global_midpoint_pool(
         >>> global_midpoint_pool(Lorentz().origin(3, 2), None, manifold=Lorentz())
         tensor([[1., 0., 0.]])
     """
-    return MidpointAggregation(manifold=manifold)(x, batch, dim_size=size)
+    return midpoint(x, *_graphs(x, batch, size, manifold), manifold)
 
 
 def global_frechet_mean_pool(
@@ -76,4 +77,21 @@ def global_frechet_mean_pool(
         >>> global_frechet_mean_pool(x, None, manifold=PoincareBall())
         tensor([[0., 0.]])
     """
-    return FrechetMeanAggregation(manifold=manifold)(x, batch, dim_size=size)
+    check_points(x, "x", dim=2)
+    return frechet_means(x, *_graphs(x, batch, size, manifold), manifold)
+
+
+def _graphs(
+    x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifold
+) -> tuple[Tensor, None, int, int, None]:
+    """Index, offsets, number, dimension and weights of the graphs, as the functions take them."""
+    check_manifold(manifold)
+    check_points(x, "x", min_dim=2)
+    if batch is None:
+        return x.new_zeros(x.size(-2), dtype=torch.long), None, size or 1, -2, None
+    if size is None or (batch.device.type == "cpu" and not torch.compiler.is_compiling()):
+        least = int(batch.max()) + 1 if batch.numel() else 0
+        size = least if size is None else size
+        if size < least:
+            raise ValueError(f"'size' must be at least {least}, as 'batch' asks (got {size})")
+    return batch, None, size, -2, None
