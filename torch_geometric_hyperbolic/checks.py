@@ -1,7 +1,9 @@
 """Checks of arguments: one line that names the argument and its value.
 
 Shapes and dtypes are always checked, they cost nothing. Values are looked at only after
-:func:`set_validation`, because on a GPU that waits for the device, and never while compiling.
+:func:`set_validation`, because on a GPU that waits for the device, and never while compiling. What
+would otherwise read beyond memory is always looked at: offsets of a graph, on the CPU, and whether
+a ``batch`` is sorted.
 """
 
 import math
@@ -120,11 +122,9 @@ def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:
 
 def check_batch_size(batch_size: int | None, batch: Tensor | None, x: Tensor) -> int:
     """The number of clouds of one size where there is no ``batch``: ``batch_size``, or 1."""
-    if batch_size is None:
+    if batch_size is None or batch is not None:
         return 1
     check_counts(batch_size=batch_size)
-    if batch is not None:
-        raise ValueError(f"'batch_size' takes the place of batch vectors (got both, {batch_size})")
     if x.size(0) % batch_size:
         raise ValueError(f"'batch_size' must divide the {x.size(0)} points (got {batch_size})")
     return batch_size

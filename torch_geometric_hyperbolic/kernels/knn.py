@@ -117,19 +117,17 @@ def _pointers(
         ptr = torch.stack([size * number for size in sizes])
         starts = [[size * cloud for cloud in range(clouds + 1)] for size in sizes]
     else:
-        batches = {
-            name: queries.new_zeros(num, dtype=torch.long) if batch is None else batch.long()
-            for name, num, batch in (
-                ("batch_x", num_points, batch_points),
-                ("batch_y", len(queries), batch_queries),
-            )
-        }
-        looks = torch.stack([_look_at(batch) for batch in batches.values()]).tolist()
-        for name, (first, _, falls) in zip(batches, looks, strict=True):
+        batches = [
+            queries.new_zeros(num, dtype=torch.long) if batch is None else batch.long()
+            for num, batch in ((num_points, batch_points), (len(queries), batch_queries))
+        ]
+        one = batch_points is batch_queries
+        looks = torch.stack([_look_at(batch) for batch in batches]).tolist()
+        for name, (first, _, falls) in zip(("batch_x", "batch_y"), looks, strict=True):
             if falls or first < 0:
-                raise ValueError(f"'{name}' must be sorted and non-negative")
+                raise ValueError(f"'{'batch' if one else name}' must be sorted and non-negative")
         number = torch.arange(max(last for _, last, _ in looks) + 2, device=queries.device)
-        ptr = torch.stack([torch.searchsorted(batch, number) for batch in batches.values()])
+        ptr = torch.stack([torch.searchsorted(batch, number) for batch in batches])
         starts = ptr.tolist()
     points, asked = starts
     return ptr, list(zip(points[:-1], points[1:], asked[:-1], asked[1:], strict=True))

@@ -54,7 +54,7 @@ def test_repr_tells_network_neighbours_and_manifold():
 def test_positional_arguments_are_those_of_pyg():
     ball = PoincareBall()
     x = points(ball, 12, 3)
-    by_position = DynamicHyperbolicEdgeConv(torch.sin, 4, "mean", manifold=ball)
+    by_position = DynamicHyperbolicEdgeConv(torch.sin, 4, "mean", 2, manifold=ball)
     by_name = DynamicHyperbolicEdgeConv(nn=torch.sin, k=4, aggr="mean", manifold=ball)
     assert_near(by_position(x), by_name(x), 0.0)
     assert by_position.aggr == "mean"
@@ -256,7 +256,7 @@ def test_wrong_points_are_named():
 
 def test_unsorted_batch_is_named():
     conv = make_conv(PoincareBall(), k=2)
-    with pytest.raises(ValueError, match="'batch.*' must be sorted"):
+    with pytest.raises(ValueError, match="'batch' must be sorted"):
         conv(points(PoincareBall(), 6, 3), torch.tensor([0, 1, 0, 1, 0, 1]))
 
 

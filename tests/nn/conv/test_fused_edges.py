@@ -189,6 +189,24 @@ def test_every_kind_of_batch_norm(training, aggr, name):
         assert_near(buffer, reference, 1e-12)
 
 
+@each_reduction
+def test_calls_of_either_kind_can_wait_for_their_backward_pass(aggr):
+    conv = make_conv(NETWORKS["batch norm"](), aggr, PoincareBall()).train()
+    x, edge_index = points(PoincareBall(), 9, 3), ragged_edges(9, 9)
+
+    def gradients(*fused):
+        outs = []
+        for flag in fused:
+            set_fused(flag)
+            outs.append(conv(x, edge_index))
+        return [torch.autograd.grad(out.sum(), [*conv.parameters()]) for out in outs]
+
+    first, second = gradients(False, True)
+    for one, other, expected in zip(first, second, *gradients(False), strict=True):
+        assert_near(one, expected, 1e-9)
+        assert_near(other, expected, 1e-9)
+
+
 def test_frozen_statistics_stay():
     conv = make_conv(NETWORKS["batch norm"](), "max", PoincareBall()).train()
     conv.nn[1].eval()

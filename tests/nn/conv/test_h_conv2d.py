@@ -324,6 +324,16 @@ def test_the_default_device_does_not_matter(manifold):
 
 
 @each_space
+def test_one_image_alone_and_sizes_as_lists_are_taken_as_by_conv2d(manifold):
+    conv = HConv2d(3, 5, [3, 1], [2, 1], [1, 0], manifold=manifold)
+    plain = HConv2d(3, 5, (3, 1), (2, 1), (1, 0), manifold=manifold)
+    plain.load_state_dict(conv.state_dict())
+    image = manifold.random(1, 5, 4, 3).movedim(-1, 1)
+    assert torch.equal(conv(image[0]), plain(image)[0])
+    assert repr(conv) == repr(plain)
+
+
+@each_space
 @pytest.mark.parametrize("pivot", [True, False], ids=["0.2", "0.1"])
 def test_wrong_images_are_named(manifold, pivot):
     conv = HConv2d(3, 5, 3, manifold=manifold, pivot=pivot)
@@ -331,8 +341,10 @@ def test_wrong_images_are_named(manifold, pivot):
     message = rf"'x' must have second dimension {width} \(got {width + 1}\)"
     with pytest.raises(ValueError, match=message):
         conv(torch.zeros(1, width + 1, 4, 4))
-    with pytest.raises(ValueError, match=r"'x' must have 4 dimensions \(got shape \(3, 4, 4\)\)"):
-        conv(torch.zeros(3, 4, 4))
+    with pytest.raises(ValueError, match=r"'x' must have 4 dimensions \(got shape \(4, 4\)\)"):
+        conv(torch.zeros(4, 4))
+    with pytest.raises(TypeError, match=r"'x' must be a tensor \(got NoneType\)"):
+        conv(None)
     with pytest.raises(TypeError, match=r"'x' must be a floating-point tensor \(got torch.int64\)"):
         conv(torch.zeros(1, width, 4, 4, dtype=torch.long))
     with pytest.raises(TypeError, match=r"'x' must have .* torch.float32 \(got torch.float64\)"):

@@ -242,6 +242,18 @@ def test_on_euclidean_space_it_is_pygs_edge_conv(name):
     assert_near(ours(x, edge_index), pyg(x, edge_index), 1e-12)
 
 
+@pytest.mark.parametrize("start", ["max", "sum", "mean"])
+@pytest.mark.parametrize("name", ["median", "max", "softmax"])
+def test_an_aggregation_may_be_put_in_place_of_another(start, name):
+    x, edge_index = random_case(PoincareBall())
+    nn = Sequential(Linear(6, 5), Tanh(), Linear(5, 4)).double()
+    aggr = gnn.resolver.aggregation_resolver(name)
+    conv = HyperbolicEdgeConv(nn, start, manifold=PoincareBall())
+    conv.aggr_module = aggr
+    expected = HyperbolicEdgeConv(nn, aggr, manifold=PoincareBall())
+    assert_near(conv(x, edge_index), expected(x, edge_index), 1e-12)
+
+
 def test_aggr_kwargs_reach_pygs_aggregation():
     x, edge_index = random_case(Euclidean())
     edge_index = edge_index[:, edge_index[1].argsort()]

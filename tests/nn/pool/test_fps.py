@@ -72,16 +72,21 @@ def test_clouds_of_one_size_leave_no_break_in_a_compiled_graph():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "batch", "words"),
+    ("batch_size", "words"),
     [
-        (4, None, "'batch_size' must divide the 10 points (got 4)"),
-        (0, None, "'batch_size' must be at least 1 (got 0)"),
-        (2, torch.zeros(10, dtype=torch.long), "takes the place of batch vectors (got both, 2)"),
+        (4, "'batch_size' must divide the 10 points (got 4)"),
+        (0, "'batch_size' must be at least 1 (got 0)"),
     ],
 )
-def test_mistakes_about_clouds_of_one_size_are_named(batch_size, batch, words):
+def test_mistakes_about_clouds_of_one_size_are_named(batch_size, words):
     with pytest.raises(ValueError, match=re.escape(words)):
-        fps(cloud(Euclidean(), 10), batch, manifold=Euclidean(), batch_size=batch_size)
+        fps(cloud(Euclidean(), 10), manifold=Euclidean(), batch_size=batch_size)
+
+
+def test_beside_batch_vectors_their_number_is_not_needed_but_allowed():
+    x, batch = cloud(PoincareBall(), 10), torch.arange(10) // 7
+    expected = fps(x, batch, manifold=PoincareBall())
+    assert torch.equal(fps(x, batch, manifold=PoincareBall(), batch_size=2), expected)
 
 
 @each_manifold

@@ -94,6 +94,7 @@ def test_windows_that_do_not_exist_are_refused(arguments, message):
         ((3.0, 3, 1), r"'height' must be an int \(got 3\.0\)"),
         ((3, "3", 1), r"'width' must be an int \(got '3'\)"),
         ((3, 3, 1.5), r"'kernel_size' must be an int or a pair of ints \(got 1\.5\)"),
+        ((3, 3, True), r"'kernel_size' must be .* \(got True\)"),
         ((3, 3, (1, 1, 1)), r"'kernel_size' must be .* \(got \(1, 1, 1\)\)"),
         ((3, 3, 1, (1, 1.0)), r"'stride' must be .* \(got \(1, 1\.0\)\)"),
         ((3, 3, 1, 1, "same"), r"'padding' must be .* \(got 'same'\)"),

@@ -103,6 +103,20 @@ def test_a_graph_made_by_hand(engine, manifold: Manifold):
     assert col.tolist() == [2, 1, 0, 0, 1, 2, 3, 4, 2]
 
 
+def test_positional_arguments_are_those_of_pyg():
+    ball = PoincareBall()
+    x, y, batch = cloud(ball, 20), cloud(ball, 4, seed=1), torch.arange(20) // 10
+    of_y = torch.tensor([0, 0, 1, 1])
+    expected = knn(x, y, 3, batch_x=batch, batch_y=of_y, manifold=ball)
+    assert torch.equal(knn(x, y, 3, batch, of_y, False, 4, manifold=ball), expected)
+    expected = knn_graph(x, 3, batch=batch, loop=True, flow="target_to_source", manifold=ball)
+    given = (x, 3, batch, True, "target_to_source", False, 4)
+    assert torch.equal(knn_graph(*given, manifold=ball), expected)
+    for search, args in ((knn, (x, y)), (knn_graph, (x,))):
+        with pytest.raises(ValueError, match=r"'cosine' must be False: .*\(got True\)"):
+            search(*args, 3, cosine=True, manifold=ball)
+
+
 @each_engine
 @each_manifold
 def test_clouds_of_one_size_need_no_batch_vector(engine, manifold: Manifold):
@@ -111,8 +125,10 @@ def test_clouds_of_one_size_need_no_batch_vector(engine, manifold: Manifold):
     how = {"manifold": manifold, "engine": engine}
     expected = knn(x, y, 5, batch_x, batch_y, **how)
     assert torch.equal(knn(x, y, 5, **how, batch_size=3), expected)
+    assert torch.equal(knn(x, y, 5, batch_x, batch_y, **how, batch_size=3), expected)
     expected = knn_graph(x, 5, batch_x, **how)
     assert torch.equal(knn_graph(x, 5, **how, batch_size=3), expected)
+    assert torch.equal(knn_graph(x, 5, batch_x, **how, batch_size=3), expected)
     with pytest.raises(ValueError, match=r"'batch_size' must divide the 12 points \(got 5\)"):
         knn(x, y, 2, **how, batch_size=5)
     with pytest.raises(ValueError, match="got k=21 and 20 points in cloud 0"):

@@ -1,5 +1,7 @@
 """Edges sorted by their targets, by their sources, and into clouds."""
 
+from typing import Any
+
 import numpy as np
 
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
@@ -72,20 +74,8 @@ def by_target(source, target, num_targets):
     return rowptr, col
 
 
-@compiled
-def by_source(rowptr, col, num_sources):
+def by_source(rowptr: Any, col: Any, num_sources: int) -> tuple[Any, Any, Any]:
     """Edges in the order of their sources: offsets of each source, edge, and its target."""
-    colptr = np.zeros(num_sources + 1, np.int64)
-    for e in range(len(col)):
-        colptr[col[e] + 1] += 1
-    for j in range(num_sources):
-        colptr[j + 1] += colptr[j]
-    free = colptr[:-1].copy()
-    order, target = np.empty(len(col), np.int32), np.empty(len(col), np.int32)
-    for i in range(len(rowptr) - 1):
-        for e in range(rowptr[i], rowptr[i + 1]):
-            position = free[col[e]]
-            free[col[e]] = position + 1
-            order[position] = e
-            target[position] = i
-    return colptr, order, target
+    edges, targets = np.arange(len(col)), np.arange(len(rowptr) - 1, dtype=np.int32)
+    colptr, order = by_target(edges, col, num_sources)
+    return colptr, order, np.repeat(targets, np.diff(rowptr))[order]

@@ -38,7 +38,7 @@ def has_hooks(module: Any) -> bool:
 
     Hooks of all modules do not count: counters of operations set them, and are to count what runs.
     """
-    return "forward" in vars(module) or bool(
+    return "forward" in module.__dict__ or bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks

@@ -171,7 +171,8 @@ def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor, unbiased
         if momentum is None:
             momentum = 1.0 / norm.num_batches_tracked.to(norm.running_mean.dtype)
     for running, value in ((norm.running_mean, mean), (norm.running_var, unbiased * variance)):
-        running.lerp_(value.to(running.dtype), momentum)
+        # By its data: an earlier call, not fused, may need what it saved for its backward pass.
+        running.data.lerp_(value.to(running.dtype), momentum)
 
 
 def _slope(activation: torch.nn.Module) -> float | None:

@@ -8,6 +8,7 @@ from torch_geometric.typing import OptTensor, PairOptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import check_counts
 from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.conv._pair import as_pair
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
@@ -16,8 +17,8 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
     r"""The :class:`HyperbolicEdgeConv` over the graph of the ``k`` nearest neighbours by the
     manifold's distance, rebuilt at every call from the points themselves.
 
-    Drop-in for :class:`torch_geometric.nn.DynamicEdgeConv`; as there, a point is its own first
-    neighbour. Cost of the graph: see :func:`torch_geometric_hyperbolic.nn.knn`.
+    Drop-in for :class:`torch_geometric.nn.DynamicEdgeConv`; as there, a point is among its
+    own neighbours. Cost of the graph: see :func:`torch_geometric_hyperbolic.nn.knn`.
 
     Args:
         nn (torch.nn.Module): A neural network :math:`h_{\mathbf{\Theta}}` from tangent vectors
@@ -25,6 +26,8 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         k (int): Number of nearest neighbours.
         aggr (str or Aggregation, optional): See :class:`HyperbolicEdgeConv`.
             (default: :obj:`"max"`)
+        num_workers (int, optional): Of PyG's signature, and not used: threads are as many as
+            PyTorch's. (default: :obj:`1`)
         manifold (Manifold): The space of the input and output points.
         engine (str, optional): The search, see :func:`torch_geometric_hyperbolic.nn.knn`.
             (default: :obj:`"auto"`)
@@ -58,6 +61,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         nn: Callable[[Tensor], Tensor],
         k: int,
         aggr: Any = "max",
+        num_workers: int = 1,
         *,
         manifold: Manifold,
         engine: str = "auto",
@@ -77,9 +81,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         batch: Union[OptTensor, Optional[PairTensor]] = None,
         batch_size: Optional[int] = None,
     ) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
+        source, target = as_pair(x)
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         given = (source, target, self.k, pair[0], pair[1], self.manifold)
         table = neighbour_table(*given, loop=True, engine=self.engine, batch_size=batch_size)

@@ -51,8 +51,8 @@ class EquivariantConv(MessagePassing):
     <https://arxiv.org/abs/2106.06610>`_; the flat relative is `"E(n) Equivariant Graph Neural
     Networks" <https://arxiv.org/abs/2102.09844>`_.
 
-    Cost :math:`O(E (P P' F + H (H + P P')))` for :math:`P` points per node and :math:`H` hidden
-    channels, memory :math:`O(E P P' F)`.
+    Cost :math:`O(E (P (P + P') F + H (H + P (P + P'))))` for :math:`P` points per node and
+    :math:`H` hidden channels, memory :math:`O(E P (P + P') F)`.
 
     Args:
         in_channels (int): Size of each node's vector of scalars; 0 for none.

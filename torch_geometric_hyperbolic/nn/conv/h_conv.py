@@ -10,15 +10,13 @@ from torch_geometric.typing import Adj, OptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
     check_counts,
-    check_edge_index,
     check_manifold,
-    check_points,
-    check_weight,
     validation_enabled,
 )
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import num_edges, with_int64
+from torch_geometric_hyperbolic.nn.conv._pair import checked_pair
 
 
 class HConv(MessagePassing):
@@ -27,7 +25,7 @@ class HConv(MessagePassing):
 
     .. math::
         \text{H-Conv 0.2:} \quad
-        \mathbf{x}^{\prime}_i &= \operatorname{move} \Bigl( \mathbf{b}_i, \;
+        \mathbf{x}^{\prime}_i &= \operatorname{move} \Bigl( \mathbf{z}_i, \;
         \sum_{j \in \mathcal{N}(i)} \mathbf{W}_{o_{ij}}
         \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j) + \mathbf{b} \Bigr)
 
@@ -36,7 +34,7 @@ class HConv(MessagePassing):
         \sum_{j \in \mathcal{N}(i)} \mathbf{W}_{o_{ij}} \log_0 \mathbf{x}_j + \mathbf{b} \Bigr)
 
     The pivot of a window is its target node :math:`\mathbf{x}_i`. The base point
-    :math:`\mathbf{b}_i` is the pivot itself when in- and out-channels agree, and otherwise
+    :math:`\mathbf{z}_i` is the pivot itself when in- and out-channels agree, and otherwise
     :math:`\exp_0(\mathbf{A} \log_0 \mathbf{x}_i)` with a learnable linear map :math:`\mathbf{A}`,
     which starts semi-orthogonal so that pivots keep their radius. A missing neighbour contributes
     the zero vector. Over the graph of an image,
@@ -109,15 +107,7 @@ class HConv(MessagePassing):
         reset_window(self.weight, self.bias, self.lin_pivot)
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj, offset: Tensor) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
-        width = self.manifold.ambient_dim(self.in_channels)
-        check_points(source, "x", min_dim=2, width=width)
-        check_points(target, "x", min_dim=2, like=source)
-        check_weight(source, "x", self.weight)
-        sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
-        check_edge_index(edge_index, sizes, self.flow)
+        source, target, sizes = checked_pair(self, x, edge_index, self.in_channels, self.weight)
         self._check_offset(offset, edge_index)
 
         p: Any = (None, None)

@@ -35,16 +35,16 @@ class HConv2d(torch.nn.Module):
 
     .. math::
         \text{H-Conv 0.2 (pivot):} \quad
-        \mathbf{y} &= \operatorname{move} \bigl( \mathbf{b}, \;
+        \mathbf{y} &= \operatorname{move} \bigl( \mathbf{z}, \;
         \textstyle\sum_o \mathbf{W}_o \operatorname{rel}(\mathbf{x}, \mathbf{x}_o)
-        + \mathbf{b}_0 \bigr)
+        + \mathbf{b} \bigr)
 
         \text{H-Conv 0.1:} \quad
         \mathbf{y} &= \exp_0 \bigl(
-        \textstyle\sum_o \mathbf{W}_o \log_0 \mathbf{x}_o + \mathbf{b}_0 \bigr)
+        \textstyle\sum_o \mathbf{W}_o \log_0 \mathbf{x}_o + \mathbf{b} \bigr)
 
-    The pivot :math:`\mathbf{x}` is the pixel at the window's centre (the lower one of two for an
-    even size; the origin where the centre lies on padding). The base point :math:`\mathbf{b}` is
+    The pivot :math:`\mathbf{x}` is the pixel at the window's centre (the upper left one for
+    even sizes; the origin where the centre lies on padding). The base point :math:`\mathbf{z}` is
     the pivot itself when in- and out-channels agree and the stride is 1, and otherwise
     :math:`\exp_0(\mathbf{A} \log_0 \mathbf{x})` with a learnable linear map :math:`\mathbf{A}`,
     which starts semi-orthogonal so that pivots keep their radius. Padding contributes the zero
@@ -59,14 +59,14 @@ class HConv2d(torch.nn.Module):
 
     .. math::
         \mathbf{y} = \exp_0 \bigl( \textstyle\sum_o \mathbf{W}_o \, \mathbf{Q}^{\top}
-        \operatorname{rel}(\mathbf{x}, \mathbf{x}_o) + \mathbf{b}_0 \bigr) .
+        \operatorname{rel}(\mathbf{x}, \mathbf{x}_o) + \mathbf{b} \bigr) .
 
     Of the ``in_channels`` coordinates those beyond the dimension of the window's span are 0. A
-    window whose centre lies on padding has no pivot; it gives :math:`\exp_0 \mathbf{b}_0`.
+    window whose centre lies on padding has no pivot; it gives :math:`\exp_0 \mathbf{b}`.
 
-    Cost :math:`O(H W K F F')` with :math:`K` pixels in a window. The fused engine of the CPU holds
-    a few windows, or those of a few images, at a time, any other :math:`O(H W K F)` numbers per
-    image. Fused, it is once differentiable.
+    Cost :math:`O(H W K F F')` with :math:`K` pixels in a window. On the CPU the fused engine
+    holds the relative vectors of a few windows at a time (or of a few images); otherwise memory is
+    :math:`O(H W K F)` per image. Fused, it is once differentiable.
 
     Args:
         in_channels (int): Dimension of the input space.
@@ -84,7 +84,7 @@ class HConv2d(torch.nn.Module):
 
     Shapes:
         - **input:** points on ``manifold`` along the second dimension,
-          :math:`(B, F_{in}, H, W)`
+          :math:`(B, F_{in}, H, W)`, or of one image :math:`(F_{in}, H, W)`
         - **output:** points on ``manifold`` :math:`(B, F_{out}, H', W')`, with :math:`H', W'` of
           :class:`torch.nn.Conv2d`
 
@@ -144,6 +144,8 @@ class HConv2d(torch.nn.Module):
         return ImageWindows(self.kernel_size, self.stride, self.padding, self.dilation)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Tensor) and x.dim() == 3:
+            return self.forward(x[None])[0]
         check_points(x, "x", dim=4)
         width = self.manifold.ambient_dim(self.in_channels)
         if x.size(1) != width:

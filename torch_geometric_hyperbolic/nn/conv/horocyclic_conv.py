@@ -9,13 +9,11 @@ from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
     check_counts,
-    check_edge_index,
     check_manifold,
-    check_points,
-    check_weight,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
+from torch_geometric_hyperbolic.nn.conv._pair import checked_pair
 from torch_geometric_hyperbolic.nn.dense import HorocyclicWaves
 
 
@@ -98,16 +96,11 @@ class HorocyclicConv(MessagePassing):
         self.lin.reset_parameters()
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
-        width = self.manifold.ambient_dim(self.in_channels)
-        check_points(source, "x", min_dim=2, width=width)
-        check_points(target, "x", min_dim=2, like=source)
-        check_weight(source, "x", self.lin.weight)
-        sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
-        check_edge_index(edge_index, sizes, self.flow)
-        coefficients = self.propagate(with_int64(edge_index), x=x, size=sizes, num_targets=sizes[1])
+        weight = self.lin.weight
+        source, target, sizes = checked_pair(self, x, edge_index, self.in_channels, weight)
+        coefficients = self.propagate(
+            with_int64(edge_index), x=(source, target), size=sizes, num_targets=sizes[1]
+        )
         return self.manifold.exp0(self.lin(coefficients))
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ from torch_geometric_hyperbolic.nn.conv._edge_terms import (
     window_terms,
 )
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
-from torch_geometric_hyperbolic.nn.conv._fused_edges import fused_edges
+from torch_geometric_hyperbolic.nn.conv._fused_edges import REDUCTIONS, fused_edges
+from torch_geometric_hyperbolic.nn.conv._pair import as_pair
 from torch_geometric_hyperbolic.nn.conv._window import (
     Description,
     describe_edges,
@@ -39,11 +40,6 @@ from torch_geometric_hyperbolic.nn.conv._window import (
 )
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
 from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
-
-#: Aggregations that need no more than the segments of sorted edges: always, and by torch-scatter
-#: alone, because PyTorch's own gradient of them is wrong where several values are the largest.
-SEGMENTED = ("mean", "sum", "add")
-SEGMENTED_BY_TORCH_SCATTER = ("max", "min")
 
 #: Hooks of message passing that a subclass may change, and the steps that may be watched.
 HOOKS = ("message", "aggregate", "update", "edge_update")
@@ -115,7 +111,7 @@ class HyperbolicEdgeConv(MessagePassing):
 
     Raises:
         TypeError, ValueError: naming the argument, for a wrong last dimension, dtype or manifold.
-        IndexError: on the CPU, if grouped edges come from nodes that there are not.
+        IndexError: on the CPU where kernels are fused, if edges name nodes that do not exist.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -138,7 +134,7 @@ class HyperbolicEdgeConv(MessagePassing):
         check_manifold(manifold)
         check_frame(frame)
         own: Any = type(self)
-        if "propagate" not in vars(own) and any(hook in vars(own) for hook in HOOKS):
+        if "propagate" not in own.__dict__ and any(hook in own.__dict__ for hook in HOOKS):
             own.propagate = MessagePassing.propagate  # to be compiled for its own hooks
         super().__init__(aggr=resolve_aggr(aggr, manifold, kwargs.get("aggr_kwargs")), **kwargs)
         # What explanations run. For a subclass PyG would keep its parent's, compiled without masks.
@@ -157,9 +153,7 @@ class HyperbolicEdgeConv(MessagePassing):
         reset(self.nn)
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Union[Adj, PairTensor]) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
+        source, target = as_pair(x)
         split = split_first_linear(self.nn)
         self._check(source, target, split)
         if isinstance(edge_index, tuple):
@@ -221,8 +215,10 @@ class HyperbolicEdgeConv(MessagePassing):
         """Whether sorted edges are reduced as segments, which is faster than scatter."""
         if in_transforms():
             return False
-        if self.aggr not in SEGMENTED_BY_TORCH_SCATTER:
-            return self.aggr in SEGMENTED
+        reduce = REDUCTIONS.get(type(self.aggr_module))
+        if reduce not in ("max", "min"):
+            return reduce is not None
+        # PyTorch's own gradient is wrong where several values of a segment are the largest.
         usable = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
         # torch-scatter's extremes skip NaN; only on the CPU does a look at them cost little.
         return usable and messages.device.type == "cpu" and not messages.isnan().any()

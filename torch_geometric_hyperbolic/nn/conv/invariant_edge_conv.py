@@ -50,7 +50,8 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite; the origin for a node without edges
 
     Raises:
-        TypeError, ValueError: naming the argument, for a wrong last dimension, dtype or manifold.
+        TypeError, ValueError: naming the argument, for another number of inputs of ``nn``, wrong
+            points or no manifold.
 
     Example:
         >>> import torch

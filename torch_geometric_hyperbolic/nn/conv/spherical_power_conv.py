@@ -10,14 +10,12 @@ from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
     check_counts,
-    check_edge_index,
     check_manifold,
-    check_points,
-    check_weight,
 )
 from torch_geometric_hyperbolic.geometry.harmonic import spherical_function
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
+from torch_geometric_hyperbolic.nn.conv._pair import checked_pair
 
 
 class SphericalPowerConv(MessagePassing):
@@ -125,18 +123,12 @@ class SphericalPowerConv(MessagePassing):
         return self.log_frequency.double().exp()
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
-        check_points(source, "x", dim=2, width=self.manifold.ambient_dim(self.in_channels))
-        check_points(target, "x", dim=2, like=source)
-        check_weight(source, "x", self.lin.weight)
-        size = (source.size(0), target.size(0))
-        check_edge_index(edge_index, size, self.flow)
+        weight = self.lin.weight
+        source, target, sizes = checked_pair(self, x, edge_index, self.in_channels, weight, dim=2)
         power = self.propagate(
-            with_int64(edge_index), x=(source, target), size=size, num_targets=size[1]
+            with_int64(edge_index), x=(source, target), size=sizes, num_targets=sizes[1]
         )
-        return self.manifold.exp0(self.lin(power.to(self.lin.weight.dtype)))
+        return self.manifold.exp0(self.lin(power.to(weight.dtype)))
 
     def message(self, x_j: Tensor) -> Tensor:
         return x_j

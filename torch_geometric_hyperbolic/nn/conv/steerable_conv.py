@@ -10,7 +10,6 @@ from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
     check_counts,
-    check_edge_index,
     check_manifold,
     check_points,
     check_positive,
@@ -20,6 +19,7 @@ from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv import _harmonics as har
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
+from torch_geometric_hyperbolic.nn.conv._pair import checked_pair
 from torch_geometric_hyperbolic.typing import WITH_E3NN
 
 
@@ -154,28 +154,21 @@ class SteerableConv(MessagePassing):
         torch.nn.init.normal_(self.weight, std=(self.in_channels * paths_per_order) ** -0.5)
 
     def forward(self, f: Tensor, x: Union[Tensor, PairTensor], edge_index: Adj) -> Tensor:
-        if isinstance(x, Tensor):
-            x = (x, x)
-        source, target = x[0], x[1]
-        check_points(source, "x", dim=2, width=self.manifold.ambient_dim(self.dim))
-        check_points(target, "x", dim=2, like=source)
+        source, target, sizes = checked_pair(self, x, edge_index, self.dim, self.weight, dim=2)
         check_points(f, "f", dim=3, width=sum(har.widths(self.in_order, self.dim)))
         if f.shape[:2] != (source.size(0), self.in_channels):
             raise ValueError(
                 f"'f' must have shape [{source.size(0)}, {self.in_channels}, {f.size(2)}] "
                 f"(got {tuple(f.shape)})"
             )
-        for name, value in (("f", f), ("x", source)):
-            check_weight(value, name, self.weight)
-        sizes = (source.size(0), target.size(0))
-        check_edge_index(edge_index, sizes, self.flow)
+        check_weight(f, "f", self.weight)
 
         p_j, gap_j = self.manifold.to_ball(source)
         p_i, gap_i = (p_j, gap_j) if source is target else self.manifold.to_ball(target)
         windows = self.propagate(
             with_int64(edge_index),
             f=f if source is target else (f, None),
-            x=x,
+            x=(source, target),
             p=(p_j.double(), p_i.double()),
             gap=(gap_j, gap_i),
             size=sizes,

@@ -26,7 +26,7 @@ from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, Hyperb
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
 from torch_geometric_hyperbolic.nn.pool import fps
-from torch_geometric_hyperbolic.nn.pool.fps import unrounded
+from torch_geometric_hyperbolic.nn.pool.fps import just_below
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
 INITIAL_RADIUS = 1.0
@@ -82,8 +82,11 @@ class HyperbolicDGCNN(torch.nn.Module):
           *(optional)*, which without batch vector are all of one size
         - **output:** logits, one row per cloud
 
+    Cost: that of its convolutions, over :math:`k` edges per point, and of their graphs.
+
     Raises:
-        ValueError: if a cloud has fewer than ``k`` points, at any level.
+        TypeError, ValueError: naming the argument, for sizes, ``ratios`` or a ``frame`` that do not
+            fit, and no manifold; in use, if a cloud has fewer than ``k`` points at any level.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -177,8 +180,8 @@ class HyperbolicDGCNN(torch.nn.Module):
         Example:
             >>> model = HyperbolicDGCNN.from_pretrained("modelnet40-85k")
             >>> pos = torch.nn.functional.normalize(torch.randn(1024, 3), dim=-1)
-            >>> model.class_names[int(model(pos).argmax())] in model.class_names
-            True
+            >>> model(pos).shape, model.class_names[:2]
+            (torch.Size([1, 40]), ['airplane', 'bathtub'])
         """
         about, weights = find_pretrained(name)
         given = about["model"] if k is None else about["model"] | {"k": k}
@@ -193,7 +196,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         least = self.k
         for ratio in reversed(self.ratios[:-1]):
             kept, least = least, int((least - 1) / ratio)
-            while math.ceil(unrounded(ratio) * least) < kept:
+            while math.ceil(just_below(ratio) * least) < kept:
                 least += 1
         return least
 

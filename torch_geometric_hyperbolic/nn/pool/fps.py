@@ -38,8 +38,7 @@ def fps(
         batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
         ratio (float, optional): share of each cloud's points, rounded up. (default: :obj:`0.5`)
         manifold (Manifold): the space the points live in.
-        batch_size (int, optional): in place of ``batch``, the number of clouds, all of one size;
-            then nothing waits for a GPU. (default: :obj:`None`)
+        batch_size (int, optional): see :func:`knn`. (default: :obj:`None`)
 
     Returns:
         Distinct indices into ``x``, cloud by cloud in the order of choice. Time
@@ -63,9 +62,9 @@ def fps(
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
     clouds = check_batch_size(batch_size, batch, x)
-    return farthest_points(*to_ball(x, manifold), batch, unrounded(ratio), clouds)
+    return farthest_points(*to_ball(x, manifold), batch, just_below(ratio), clouds)
 
 
-def unrounded(ratio: float) -> float:
-    """The share whose product with a number of points is rounded up, be that whole or not."""
+def just_below(ratio: float) -> float:
+    """The share by which numbers of points are multiplied before they are rounded up."""
     return WHOLE * float(ratio)

@@ -22,7 +22,8 @@ def grid_graph(
 
     Pixels are numbered row by row. Windows are those of :class:`torch.nn.Conv2d` with the same
     arguments; an offset that falls on padding has no edge, so padding contributes the zero vector
-    (the origin's own message). Edges are sorted by output pixel, then by offset.
+    (the origin's own message). Edges are sorted by output pixel, then by offset. Cost
+    :math:`O(H W K)` for :math:`K` pixels in a window.
 
     Args:
         height (int): height of the input image.
@@ -62,7 +63,7 @@ def grid_graph(
 
 
 def centre_offset(kernel_size: Size2) -> int:
-    """Number of the window's centre offset (the lower one of two for an even size).
+    """Number of the window's centre offset (the upper left one for even sizes).
 
     Example:
         >>> centre_offset(3)
@@ -74,8 +75,8 @@ def centre_offset(kernel_size: Size2) -> int:
 
 def as_pair(value: Size2, name: str, low: int = 1) -> tuple[int, int]:
     """An integer or a pair of integers as a pair, at least ``low``."""
-    pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(type(v) is int for v in pair):
         raise TypeError(f"'{name}' must be an int or a pair of ints (got {value!r})")
     if min(pair) < low:
         raise ValueError(f"'{name}' must be at least {low} (got {value!r})")

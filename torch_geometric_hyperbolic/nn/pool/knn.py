@@ -25,6 +25,8 @@ def knn(
     k: int,
     batch_x: Tensor | None = None,
     batch_y: Tensor | None = None,
+    cosine: bool = False,
+    num_workers: int = 1,
     *,
     manifold: Manifold,
     engine: str = "auto",
@@ -42,14 +44,18 @@ def knn(
         k (int): number of neighbours.
         batch_x (torch.Tensor, optional): cloud of each point of ``x``, ``[N]``, sorted.
         batch_y (torch.Tensor, optional): cloud of each point of ``y``, ``[M]``, sorted.
+        cosine (bool, optional): of PyG's signature; only the manifold's distance is offered.
+            (default: :obj:`False`)
+        num_workers (int, optional): of PyG's signature, and not used: threads are as many as
+            PyTorch's. (default: :obj:`1`)
         manifold (Manifold): the space the points live in.
         engine (str, optional): ``'fused'`` (all distances in compiled loops, memory of one row per
             query at work; needs numba, or Triton on a GPU), ``'dense'`` (all distances, blocks of
             bounded memory; both :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean
             candidates, which are re-ranked exactly; needs torch-cluster), or ``'auto'`` by
             dimension and size. All give the same neighbours. (default: :obj:`'auto'`)
-        batch_size (int, optional): in place of batch vectors, the number of clouds, all of one
-            size; then nothing waits for a GPU. (default: :obj:`None`)
+        batch_size (int, optional): number of clouds. Without batch vectors they are all of one
+            size, and nothing waits for a GPU; with them it is not needed. (default: :obj:`None`)
 
     Returns:
         ``[2, M * k]``, the query's index in ``y`` above the neighbour's index in ``x``, as
@@ -65,6 +71,7 @@ def knn(
         tensor([[0, 0],
                 [2, 1]])
     """
+    _check_cosine(cosine)
     given = (x, y, k, batch_x, batch_y, manifold)
     table = neighbour_table(*given, loop=True, engine=engine, batch_size=batch_size)
     row = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
@@ -77,6 +84,8 @@ def knn_graph(
     batch: Tensor | None = None,
     loop: bool = False,
     flow: str = "source_to_target",
+    cosine: bool = False,
+    num_workers: int = 1,
     *,
     manifold: Manifold,
     engine: str = "auto",
@@ -93,6 +102,8 @@ def knn_graph(
         loop (bool, optional): whether a point may be its own neighbour. (default: :obj:`False`)
         flow (str, optional): ``'source_to_target'`` puts the neighbours in the first row,
             ``'target_to_source'`` in the second. (default: :obj:`'source_to_target'`)
+        cosine (bool, optional): see :func:`knn`. (default: :obj:`False`)
+        num_workers (int, optional): see :func:`knn`. (default: :obj:`1`)
         manifold (Manifold): the space the points live in.
         engine (str, optional): see :func:`knn`. (default: :obj:`'auto'`)
         batch_size (int, optional): see :func:`knn`. (default: :obj:`None`)
@@ -111,6 +122,7 @@ def knn_graph(
     """
     if flow not in ("source_to_target", "target_to_source"):
         raise ValueError(f"'flow' must be 'source_to_target' or 'target_to_source' (got {flow!r})")
+    _check_cosine(cosine)
     given = (x, x, k, batch, batch, manifold)
     table = neighbour_table(*given, loop=loop, engine=engine, batch_size=batch_size)
     centre = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
@@ -135,7 +147,7 @@ def neighbour_table(
     check_counts(k=k)
     check_points(x, "x", dim=2)
     check_points(y, "y", dim=2, like=x)
-    check_batch(batch_x, "batch" if y is x else "batch_x", x)
+    check_batch(batch_x, "batch" if batch_x is batch_y else "batch_x", x)
     check_batch(batch_y, "batch_y", y)
     clouds = check_batch_size(batch_size, batch_x, x)
     check_batch_size(batch_size, batch_y, y)
@@ -154,6 +166,11 @@ def neighbour_table(
     if not isinstance(c, Tensor):  # on the CPU, whatever the default: the engines look at it
         c = torch.tensor(c, dtype=torch.float64, device="cpu")
     return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine, clouds)
+
+
+def _check_cosine(cosine: bool) -> None:
+    if cosine:
+        raise ValueError(f"'cosine' must be False: distances are the manifold's (got {cosine})")
 
 
 def as_offsets(table: Tensor) -> tuple[Tensor, Tensor]:
