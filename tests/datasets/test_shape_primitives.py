@@ -71,6 +71,12 @@ def test_global_random_states_are_left_alone():
     assert torch.equal(ShapePrimitives(num_per_class=1, num_points=16).pos, pos)
 
 
+@pytest.mark.parametrize("name", ["num_per_class", "num_points", "seed"])
+def test_counts_that_are_no_integers_are_refused(name):
+    with pytest.raises(TypeError, match=rf"'{name}' must be an int \(got '8'\)"):
+        ShapePrimitives(**{name: "8"})
+
+
 @pytest.mark.parametrize(("name", "value"), [("num_per_class", 0), ("num_points", 1), ("seed", -1)])
 def test_invalid_arguments(name, value):
     with pytest.raises(ValueError, match=rf"^'{name}' must .*\(got {value}\)$"):

@@ -184,6 +184,17 @@ def test_a_bad_row_stays_one_and_spoils_no_other(space, dtype, bad):
             assert value[2].isnan().any()
 
 
+@each_space
+def test_a_curvature_that_is_nan_comes_out_as_nan(space):
+    manifold = space(0.7, learnable=True)
+    x = points(manifold, [0.5, 1.0], torch.float64)
+    torch.nn.init.constant_(manifold.log_scale, torch.nan)
+    for function in (ball_and_log, exp0):
+        outs = function(x[:, -3:] if function is exp0 else x, manifold)
+        for out in outs if isinstance(outs, tuple) else (outs,):
+            assert out.isnan().any()
+
+
 # Gradients -------------------------------------------------------------------------------------
 
 

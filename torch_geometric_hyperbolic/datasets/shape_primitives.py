@@ -70,10 +70,8 @@ class ShapePrimitives(PointClouds):
         transform: Callable[[Data], Any] | None = None,
     ) -> None:
         check_counts(num_per_class=num_per_class)
-        if num_points < 2:
-            raise ValueError(f"'num_points' must be at least 2 (got {num_points})")
-        if seed < 0:
-            raise ValueError(f"'seed' must not be negative (got {seed})")
+        check_counts(least=2, num_points=num_points)
+        check_counts(least=0, seed=seed)
         super().__init__(None, transform)
 
         clouds = []

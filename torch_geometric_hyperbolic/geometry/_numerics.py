@@ -65,8 +65,8 @@ _LOG_SINHC_SERIES = (
     0.0,
 )
 
-#: Just below 1, by more than the rounding of a share in float32 and less than one of a million
-#: points: a share of points that is a whole number but for rounding is not rounded up to the next.
+#: Shares of points are multiplied by this before they are rounded up, so that a whole number is not
+#: taken for a little more: below 1 by more than a rounding of float32, less than one in a million.
 WHOLE = 1 - 2.0**-23
 
 #: Added to weights of points that must not vanish: one rounding of a weight of 1. Where all others
@@ -223,10 +223,11 @@ def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
 
 def split_step(c: Curvature) -> Curvature:
     """Spacing of the leading parts of coordinates: a power of two of about the ball's radius."""
-    # c = 0 is the flat limit: any finite radius will do
+    # c = 0 is the flat limit, where any finite radius will do; NaN is to come out as NaN
     if isinstance(c, Tensor):
         return _SPLIT * (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
-    return _SPLIT * 2.0 ** (60 if c == 0 else min(60, math.ceil(-0.5 * math.log2(c))))
+    exponent = math.ceil(-0.5 * math.log2(c)) if 0 < c < math.inf else 60
+    return _SPLIT * 2.0 ** min(60, exponent)
 
 
 def gap(x: Tensor, c: Curvature) -> Tensor:

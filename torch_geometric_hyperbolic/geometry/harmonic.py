@@ -223,7 +223,8 @@ def heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvature)
     even ones by an integral over the next odd one (for :math:`n = 2` McKean's); both add positive
     terms only. The logarithm is accurate to 1e-11, or to rounding of its own terms where these are
     large, for :math:`ct \le 100` and every distance. A value costs 36 nodes for :math:`n = 2`,
-    :math:`16 (n - 3)` in odd dimensions and 36 times that of :math:`n + 1` in other even ones.
+    :math:`32 (n - 3)` in higher odd dimensions, and 36 times that of :math:`n + 1` in other even
+    ones.
 
     Args:
         distance (torch.Tensor): geodesic distances, any shape.
@@ -236,8 +237,8 @@ def heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvature)
         Densities per unit of volume, in the dtype of ``distance``.
 
     Raises:
-        ValueError: if ``n`` is less than one or more than 32, or ``time`` is not positive (a
-            tensor is not looked at).
+        TypeError, ValueError: naming the argument, for another ``n`` or ``c``, or a ``time`` that
+            is not positive (a tensor is not looked at).
 
     Example:
         >>> import torch

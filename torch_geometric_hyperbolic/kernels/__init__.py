@@ -1,4 +1,7 @@
-"""Fused operators: compiled loops behind custom operators, each with its formula in PyTorch."""
+"""Fused operators: compiled loops behind custom operators.
+
+Their formulas in PyTorch stand beside them, or in the layers that use them.
+"""
 
 from torch_geometric_hyperbolic.kernels._space import curvature
 from torch_geometric_hyperbolic.kernels.affine_activation import affine_activation

@@ -156,8 +156,8 @@ def edge_coefficients(
         q = c \|p_j - p_i\|^2 / (g_i g_j), \qquad \alpha = u\,a(q) / g_j, \qquad
         \beta = u\,a(q)\,q
 
-    for points of the ball and their gaps, and :math:`u` the length of a tangent vector at the
-    origin in the ball's units. Computed in float64. No tensor of size ``[E, F]`` is made;
+    for points of the ball and their gaps, and :math:`u` the length of :math:`\operatorname{rel}`
+    over that in the ball. Computed in float64. No tensor of size ``[E, F]`` is made;
     :math:`O(E F)` time, forward and backward.
 
     Args:

@@ -28,7 +28,7 @@ DEALT = 16
 SMALL = 2**16
 
 
-@torch.library.custom_op("tgh::relative_windows", mutates_args=())
+@torch.library.custom_op("tgh::relative_windows", mutates_args=(), device_types="cpu")
 def relative_windows(
     points: Tensor,
     gap: Tensor,
@@ -80,8 +80,8 @@ def _(points, gap, c, weight, bias, table, pivots, unit):  # type: ignore[no-unt
     return weight.new_empty(points.size(0), table.size(0), weight.size(0))
 
 
-@torch.library.custom_op("tgh::relative_windows_backward", mutates_args=())
-def relative_windows_backward(
+@torch.library.custom_op("tgh::relative_windows_backward", mutates_args=(), device_types="cpu")
+def _relative_windows_backward(
     grad: Tensor,
     points: Tensor,
     gap: Tensor,
@@ -113,7 +113,7 @@ def relative_windows_backward(
     return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), sum_in_order(d_weight)
 
 
-@relative_windows_backward.register_fake
+@_relative_windows_backward.register_fake
 def _(grad, points, gap, c, weight, table, pivots, unit):  # type: ignore[no-untyped-def]
     return (
         points.new_empty(points.shape),
@@ -167,7 +167,7 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("relative windows")
-    grads = relative_windows_backward(grad, *ctx.saved_tensors, ctx.unit)
+    grads = _relative_windows_backward(grad, *ctx.saved_tensors, ctx.unit)
     d_bias = grad.sum((0, 1)) if ctx.needs_input_grad[4] else None
     return *grads, d_bias, None, None, None
 
