@@ -119,6 +119,7 @@ def load_record(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise UsageError(f"RESULTS: {path} is not a results file ({what})") from None
+    record["config"].setdefault("optimizer", "adamw")  # the only one of older runs
     if record["run"][1] is not None:  # each seed has another run before it
         record["config"]["start"] = "another run's weights"
     return record

@@ -121,6 +121,18 @@ class NoEdgesFailConv(PlainMeanConv):
         return super().forward(x, edge_index) * (count / count)
 
 
+class CountsNodesWithoutEdgesConv(PlainMeanConv):
+    def forward(self, x, edge_index):
+        out = super().forward(x, edge_index)
+        scale = 1.0 if edge_index.numel() else 1 / len(x)
+        return self.manifold.exp0(scale * self.manifold.log0(out))
+
+
+class DetachedConv(PlainMeanConv):
+    def forward(self, x, edge_index):
+        return super().forward(x.detach(), edge_index)
+
+
 class NoisyConv(PlainMeanConv):
     def finish(self, x, v):
         return super().finish(x, v + 0.1 * torch.randn_like(v))
@@ -232,6 +244,8 @@ BAD_LAYERS = [
     (NoisyConv, BALL, "not close"),
     (LeakingBatchConv, BALL, "not close"),
     (NoEdgesFailConv, BALL, "not finite"),
+    (CountsNodesWithoutEdgesConv, BALL, "not close"),
+    (DetachedConv, BALL, "no gradient reaches x"),
     (RawScatterConv, HYPERBOLOID, "not on the manifold"),
     (UnsafeRootConv, BALL, "gradient of x is not finite"),
     (UnguardedDistanceConv, BALL, "gradient of x is not finite"),

@@ -123,9 +123,10 @@ def test_scaling_is_equivariant_to_rotations_only(manifold):
 
 
 @each_space
-def test_reflections_are_among_those_tried(manifold):
+@pytest.mark.parametrize("channels", [3, 13, 41])
+def test_reflections_are_among_those_tried(manifold, channels):
     """Orientation is invariant to rotations and translations, not to reflections."""
-    x = manifold.random(4, 3, dtype=torch.float64)
+    x = manifold.random(channels + 1, channels, dtype=torch.float64)
 
     def orientation(x: Tensor) -> Tensor:
         return torch.linalg.det(manifold.rel(x[:1], x[1:])).sign()
@@ -160,8 +161,30 @@ def test_choosing_one_coordinate_is_not_equivariant(manifold):
         )
 
 
+@pytest.mark.parametrize("channels", [1, 13, 32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_isometries_without_a_reflection_are_among_those_tried(channels, dtype):
+    ball, signs = PoincareBall(), []
+    basis = ball.exp0(0.1 * torch.eye(channels, dtype=dtype))
+
+    def orientation(x: Tensor) -> Tensor:
+        signs.append(torch.linalg.det(ball.log0(x) * 10).round().item())
+        return torch.zeros(())
+
+    assert_isometry_invariant(orientation, basis, ball, length=0.0)
+    assert {-1.0, 1.0} == set(signs)
+
+
+def test_functions_may_return_several_tensors():
+    ball = PoincareBall()
+    x = ball.random(9, 3, dtype=torch.float64)
+    assert_isometry_invariant(lambda x: (pairwise(ball, x), torch.ones(2)), x, ball)
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(lambda x: (pairwise(ball, x), x), x, ball)
+
+
 def test_functions_may_return_anything_that_compares():
-    """A count, a graph: the docstring says from points to anything."""
+    """A count, a graph: integers are compared exactly."""
     ball = PoincareBall()
     x = ball.random(9, 3, dtype=torch.float64)
     assert_isometry_invariant(lambda x: pairwise(ball, x).argsort(), x, ball)
@@ -184,5 +207,14 @@ def test_wrong_arguments_of_an_isometry_are_named():
         random_isometry(None, 3)
     with pytest.raises(ValueError, match="'channels' must be at least 1"):
         random_isometry(ball, 0)
+    for length in (-1.0, torch.nan, torch.inf):
+        with pytest.raises(ValueError, match=rf"'length' must be finite .*\(got {length}\)"):
+            random_isometry(ball, 3, length=length)
+        with pytest.raises(ValueError, match=rf"'length' must be finite .*\(got {length}\)"):
+            assert_isometry_invariant(ball.dist0, ball.random(2, 3), ball, length=length)
+    with pytest.raises(TypeError, match="'manifold' must be"):
+        assert_isometry_equivariant(torch.sin, ball.random(2, 3), None)
+    with pytest.raises(ValueError, match=r"'x' must hold points \(got shape \(0, 3\)\)"):
+        assert_isometry_invariant(ball.dist0, torch.zeros(0, 3), ball)
     with pytest.raises(TypeError, match="'x' must have the isometry's dtype torch.float64"):
         random_isometry(ball, 3)(torch.zeros(1, 3))

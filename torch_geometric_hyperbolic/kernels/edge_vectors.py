@@ -51,7 +51,7 @@ class EdgeVectors(NamedTuple):
 
     def values(self, rowptr: Tensor) -> Tensor:
         """All of them, ``[E, n]``, in plain PyTorch and float64."""
-        i = targets_of_edges(rowptr, len(self.col))
+        i = targets_of_edges(rowptr, self.col.size(0))
         of_i = self.relative_i.double()[i]
         difference = self.relative_j.double()[self.col.long()] - of_i
         return self.alpha[:, None] * difference - self.beta[:, None] * of_i

@@ -52,7 +52,7 @@ def mean_of_targets(v: Tensor, rowptr: Tensor) -> Tensor:
     """
     count = rowptr.diff()[:, None]
     targets = targets_of_edges(rowptr, v.size(0))
-    total = v.new_zeros(len(count), v.size(1)).index_add_(0, targets, v)
+    total = v.new_zeros(count.size(0), v.size(1)).index_add_(0, targets, v)
     return total / torch.where(count > 0, count, 1)
 
 

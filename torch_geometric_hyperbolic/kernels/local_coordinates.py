@@ -58,10 +58,10 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
 
 def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int, tie: float) -> Tensor:
     """:func:`local_coordinates` of float64 vectors in plain PyTorch."""
-    i = targets_of_edges(rowptr, len(v))
+    i = targets_of_edges(rowptr, v.size(0))
     residual, mean = v, mean_of_targets(v, rowptr)
     squared = dot(residual, residual).squeeze(-1).detach()
-    longest = squared.new_zeros(len(mean)).scatter_reduce(0, i, squared, "amax")
+    longest = squared.new_zeros(mean.size(0)).scatter_reduce(0, i, squared, "amax")
     columns = [residual[:, :0]]
     for _ in range(rank):
         squared = dot(residual, residual).squeeze(-1).detach()
@@ -83,10 +83,10 @@ def _first_of_largest(score: Tensor, index: Tensor, tie: Tensor) -> tuple[Tensor
     number of scores, ``[M]``, and whether there is one, ``[M, 1]``.
     """
     best = torch.full_like(tie, -torch.inf).scatter_reduce(0, index, score, "amax") - tie
-    number = torch.arange(len(score), device=score.device)
-    number = torch.where(score.isfinite() & (score >= best[index]), number, len(score))
-    first = number.new_full(tie.shape, len(score)).scatter_reduce(0, index, number, "amin")
-    return first, (first < len(score))[:, None]
+    number = torch.arange(score.size(0), device=score.device)
+    number = torch.where(score.isfinite() & (score >= best[index]), number, score.size(0))
+    first = number.new_full(tie.shape, score.size(0)).scatter_reduce(0, index, number, "amin")
+    return first, (first < score.size(0))[:, None]
 
 
 @torch.library.custom_op("tgh::local_coordinates", mutates_args=(), device_types="cpu")

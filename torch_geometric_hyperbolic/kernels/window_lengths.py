@@ -45,13 +45,13 @@ def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Ten
     if fused_engine(vectors.alpha) == "numba":
         return _window_lengths(*vectors, rowptr)
     wide, count = vectors.values(rowptr), rowptr.diff()
-    i = targets_of_edges(rowptr, len(wide))
-    total = wide.new_zeros(len(count), wide.size(1)).index_add_(0, i, wide)
-    outer = wide.new_zeros(len(count), wide.size(1), wide.size(1))
+    i = targets_of_edges(rowptr, wide.size(0))
+    total = wide.new_zeros(count.size(0), wide.size(1)).index_add_(0, i, wide)
+    outer = wide.new_zeros(count.size(0), wide.size(1), wide.size(1))
     outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])
     size = torch.where(count > 0, count, 1)[:, None]
     own, square = dot(wide, wide), torch.einsum("en,enm,em->e", wide, outer[i], wide)[:, None]
-    of_all = wide.new_zeros(len(count), 1).index_add_(0, i, own)
+    of_all = wide.new_zeros(count.size(0), 1).index_add_(0, i, own)
     of_windows = safe_sqrt(torch.cat([of_all, dot(total, total) / size], dim=-1) / size)
     unit = torch.where(of_windows == 0, 1.0, of_windows)[i, :1]
     means = [dot(wide, total[i]) / size[i] / unit, safe_sqrt(square / size[i]) / unit]

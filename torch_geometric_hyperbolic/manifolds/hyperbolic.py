@@ -3,7 +3,6 @@
 import math
 from numbers import Real
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,18 +41,6 @@ class Hyperbolic(Manifold):
     def set_extra_state(self, state: Tensor) -> None:
         """Restore what :meth:`get_extra_state` returned."""
         self._c = _checked(float(state))
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        """Restores the curvature, whether it was fixed or learnt, and is now."""
-        scale, initial = f"{prefix}log_scale", f"{prefix}_extra_state"
-        if self.log_scale is not None and initial in state_dict:
-            state_dict.setdefault(scale, torch.zeros_like(self.log_scale))
-        elif self.log_scale is None and scale in state_dict and initial in state_dict:
-            learnt = state_dict.pop(scale).double().exp()
-            state_dict[initial] = state_dict[initial] * learnt
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def projx(self, x: Tensor) -> Tensor:
         """Project any finite vectors onto the manifold; points on it are unchanged."""

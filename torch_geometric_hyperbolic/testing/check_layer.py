@@ -38,7 +38,8 @@ def check_layer(
     In float32 and float64, on small generated graphs, in evaluation mode: outputs lie on the
     manifold and keep the dtype; nodes and edges may be permuted; graphs in one batch do not see
     each other; nodes without edges, graphs without edges and duplicate points give points;
-    outputs and gradients are finite from the origin to beyond the boundary; copying, pickling and
+    gradients reach the points, and are finite as outputs are, from the origin to beyond the
+    boundary; copying, pickling and
     loading a state keep the function; ``reset_parameters`` changes it.
 
     Args:
@@ -89,9 +90,10 @@ def _permutation(layer: torch.nn.Module, space: Manifold, x: Tensor, edge_index:
 
 def _batching(layer: torch.nn.Module, space: Manifold, x: Tensor, edge_index: Tensor) -> None:
     y = space.exp0(-0.5 * space.log0(x)).detach()
-    together = layer(torch.cat([x, y]), torch.cat([edge_index, edge_index + x.size(0)], dim=1))
-    apart = torch.cat([layer(x, edge_index), layer(y, edge_index)])
-    assert_close(together, apart, factor=10)  # blocks of another size
+    for edges in (edge_index, edge_index[:, :0]):
+        together = layer(torch.cat([x, y]), torch.cat([edges, edges + x.size(0)], dim=1))
+        apart = torch.cat([layer(x, edges), layer(y, edges)])
+        assert_close(together, apart, factor=10)  # blocks of another size
 
 
 def _degenerate(layer: torch.nn.Module, space: Manifold, x: Tensor, edge_index: Tensor) -> None:
@@ -117,7 +119,9 @@ def _boundary(layer: torch.nn.Module, space: Manifold, v: Tensor, edge_index: Te
 
 def _assert_finite_gradients(layer: torch.nn.Module, out: Tensor, x: Tensor) -> None:
     layer.zero_grad()
+    assert out.requires_grad, "no gradient reaches x"
     out.sum().backward()
+    assert x.grad is not None, "no gradient reaches x"
     for name, parameter in [("x", x), *layer.named_parameters()]:
         grad = parameter.grad
         assert grad is None or grad.isfinite().all(), f"gradient of {name} is not finite"

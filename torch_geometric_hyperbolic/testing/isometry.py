@@ -1,11 +1,13 @@
 """Random isometries, and whether a function respects them."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_counts, check_manifold
+from torch_geometric_hyperbolic.checks import check_counts, check_manifold, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.testing.tolerance import assert_close
 
@@ -47,9 +49,22 @@ def random_isometry(
     """
     check_manifold(manifold)
     check_counts(channels=channels)
+    _check_length(length)
     noise = torch.randn(channels, channels + 1, generator=generator, dtype=dtype)
+    reflects = bool(torch.rand((), generator=generator) < 0.5)
+    return _isometry(manifold, noise, reflects, length)
+
+
+def _check_length(length: float) -> None:
+    if not 0 <= length < math.inf:
+        raise ValueError(f"'length' must be finite and not negative (got {length})")
+
+
+def _isometry(manifold: Manifold, noise: Tensor, reflects: bool, length: float) -> Map:
+    """The isometry that a matrix ``[n, n + 1]`` of noise makes."""
+    dtype, channels = noise.dtype, noise.size(0)
     rotation, _ = torch.linalg.qr(noise[:, :channels])
-    if torch.rand((), generator=generator) < 0.5:
+    if bool(torch.linalg.det(rotation) < 0) != reflects:
         rotation = torch.cat([-rotation[:, :1], rotation[:, 1:]], dim=1)
     direction = noise[:, channels] / noise[:, channels].norm()
     short = direction / (1 + float(manifold.c) ** 0.5)
@@ -64,16 +79,24 @@ def random_isometry(
 
 
 def assert_isometry_invariant(
-    function: Map, x: Tensor, manifold: Manifold, *, length: float = 1.0, factor: float = 1.0
+    function: Callable[[Tensor], Any],
+    x: Tensor,
+    manifold: Manifold,
+    *,
+    length: float = 1.0,
+    factor: float = 1.0,
 ) -> None:
     r"""Raise an :class:`AssertionError` unless :math:`f(\phi(x)) = f(x)` for random isometries.
 
     Args:
-        function (callable): from points to anything.
+        function (callable): from points to a tensor, or to a tuple of tensors.
         x (torch.Tensor): points on ``manifold``.
         manifold (Manifold): the space.
         length (float, optional): of the translations. (default: :obj:`1.0`)
         factor (float, optional): multiplies the tolerance. (default: :obj:`1.0`)
+
+    Raises:
+        TypeError, ValueError: naming the argument, for no manifold, points or length.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -82,7 +105,10 @@ def assert_isometry_invariant(
         >>> assert_isometry_invariant(lambda x: ball.dist(x, x.flip(0)), x, ball)
     """
     for phi in _isometries(x, manifold, length):
-        assert_close(function(phi(x)), function(x), factor)
+        moved, still = function(phi(x)), function(x)
+        pairs = zip(moved, still, strict=True) if isinstance(still, tuple) else [(moved, still)]
+        for actual, expected in pairs:
+            assert_close(actual, expected, factor)
 
 
 def assert_isometry_equivariant(
@@ -106,9 +132,12 @@ def assert_isometry_equivariant(
 
 
 def _isometries(x: Tensor, manifold: Manifold, length: float) -> list[Map]:
-    channels = manifold.log0(x).size(-1)
-    generator = torch.Generator().manual_seed(0)
-    return [
-        random_isometry(manifold, channels, length=length, generator=generator, dtype=x.dtype)
-        for _ in range(4)
-    ]
+    """Two without and two with a reflection."""
+    check_manifold(manifold)
+    check_points(x, "x")
+    if not x.numel():
+        raise ValueError(f"'x' must hold points (got shape {tuple(x.shape)})")
+    _check_length(length)
+    channels, generator = manifold.log0(x).size(-1), torch.Generator().manual_seed(0)
+    noise = torch.randn(4, channels, channels + 1, generator=generator, dtype=x.dtype)
+    return [_isometry(manifold, own, i % 2 == 1, length) for i, own in enumerate(noise)]

@@ -7,6 +7,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.nn import MLP, Sequential, to_hetero
 
+from tests.nn.conv.helpers import assert_near
 from torch_geometric_hyperbolic.kernels import set_fused
 from torch_geometric_hyperbolic.manifolds import PoincareBall
 from torch_geometric_hyperbolic.nn import (
@@ -207,3 +208,21 @@ def test_a_subclass_may_keep_the_hooks_of_before(frame):
     old.load_state_dict(plain.state_dict())
     given = points(9), torch.randint(9, (2, 30))
     torch.testing.assert_close(old(*given), plain(*given))
+
+
+@pytest.mark.parametrize("frame", [None, "local"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_layer_is_exported_for_graphs_of_any_size(frame, fused):
+    ball = PoincareBall()
+    nn = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 4))
+    conv = HyperbolicEdgeConv(nn, manifold=ball, frame=frame)
+    nodes, edges = torch.export.Dim("nodes", min=3), torch.export.Dim("edges", min=3)
+    cases = [(ball.random(n, 3), torch.randint(0, n, (2, e))) for n, e in ((14, 40), (20, 70))]
+    set_fused(fused)
+    try:
+        sizes = {"x": {0: nodes}, "edge_index": {1: edges}}
+        exported = torch.export.export(conv, cases[0], dynamic_shapes=sizes).module()
+        for case in cases:
+            assert_near(exported(*case), conv(*case), 1e-6)
+    finally:
+        set_fused(True)

@@ -53,7 +53,7 @@ class FusedEdges(NamedTuple):
     activation: torch.nn.Module
     reduce: str
 
-    def __call__(self, terms: Terms) -> Tensor:
+    def reduced(self, terms: Terms) -> Tensor:
         """The reduced messages of every target, ``[M, F]``; 0 for a target without edges."""
         if self.reduce in ("max", "min"):
             return self._extreme(terms)

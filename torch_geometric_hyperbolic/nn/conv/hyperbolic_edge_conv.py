@@ -236,7 +236,7 @@ class HyperbolicEdgeConv(MessagePassing):
             terms = window_terms(split.linear, *describe(vectors, rowptr), rowptr)
         fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
-            return exp0(fused(terms), self.manifold)
+            return exp0(fused.reduced(terms), self.manifold)
         messages = split.rest(edge_values(*terms.of_sources()))
         if acts_on_points(self.aggr_module):
             messages = exp0(messages, self.manifold)

@@ -121,6 +121,7 @@ class SteerableConv(MessagePassing):
         check_counts(in_channels=in_channels, out_channels=out_channels, num_radial=num_radial)
         check_counts(least=0, max_order=max_order, in_order=in_order)
         check_positive(radius, "radius")
+        check_counts(dim=dim)
         if dim not in (2, 3):
             raise ValueError(f"'dim' must be 2 or 3 (got {dim!r})")
         if dim == 3 and not WITH_E3NN:

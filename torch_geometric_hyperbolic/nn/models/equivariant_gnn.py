@@ -15,7 +15,8 @@ class EquivariantGNN(torch.nn.Module):
 
     The scalars it returns are the same wherever the points lie, and the points move with them. Pool
     the scalars to classify graphs; read the points where positions are wanted. With
-    ``manifold=Euclidean()`` it is a network for :math:`E(n)`.
+    ``manifold=Euclidean()`` it is a network for :math:`E(n)`. Cost and derivatives are those of its
+    layers.
 
     Args:
         in_channels (int): Size of the scalars given with each node; 0 for none.
@@ -31,6 +32,9 @@ class EquivariantGNN(torch.nn.Module):
           :math:`(|\mathcal{V}|, F)`, edge indices :math:`(2, |\mathcal{E}|)`
         - **output:** scalars :math:`(|\mathcal{V}|, F_{out})`, points on ``manifold``
           :math:`(|\mathcal{V}|, P, F)`
+
+    Raises:
+        TypeError, ValueError: naming the argument, for a wrong shape, dtype or manifold.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
