@@ -134,6 +134,19 @@ def test_arguments_by_keyword_are_checked_like_those_by_position(model, function
             function(**{**good, name: value.half()}, c=0.7)
 
 
+@every_function
+@pytest.mark.parametrize("more", [-1, 1])
+def test_another_number_of_coordinates_is_named(model, function, more):
+    names = NAMES[function.__name__]
+    good = list(pick(moderate_arguments(model, 0.7, torch.float32), function))
+    for place in range(1, len(names)):
+        width = good[place].size(-1)
+        bad = [*good[:place], good[place].new_ones(1, width + more), *good[place + 1 :]]
+        words = rf"^'{names[place]}' must have last dimension {width}, .*\(got {width + more}\)$"
+        with pytest.raises(ValueError, match=words):
+            function(*bad, c=0.7)
+
+
 def test_tensors_on_different_devices_raise_an_error_that_names_both():
     x, elsewhere = torch.zeros(2), torch.zeros(2, device="meta")
     for function in (poincare.dist, lorentz.dist):

@@ -14,13 +14,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+def full_precision(function: Callable[P, R], at_origin: str | None = None) -> Callable[P, R]:
     """Check the points that a geometric function takes and keep it in float32 or float64.
 
     Arguments annotated as tensors are points; all others are numbers, or tensors of any dtype.
     Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
-    and arguments of different dtypes or devices raise a :class:`TypeError` or :class:`ValueError`
-    that names the argument.
+    and arguments of different dtypes, devices or numbers of coordinates raise a :class:`TypeError`
+    or :class:`ValueError` that names the argument. The hyperboloid's vectors ``at_origin`` have one
+    coordinate less than its points, no time.
     """
     parameters = inspect.signature(function).parameters
     positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]
@@ -45,6 +46,12 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
                 raise ValueError(
                     f"'{of_points[0]}' and '{name}' must share a device "
                     f"(got {first.device} and {value.device})"
+                )
+            width = first.shape[-1] - (name == at_origin) if first.dim() else 0
+            if value.dim() and value.shape[-1] != width:
+                raise ValueError(
+                    f"'{name}' must have last dimension {width}, as '{of_points[0]}' tells "
+                    f"(got {value.shape[-1]})"
                 )
         return function(*args[len(positional) :], **lifted)  # type: ignore[arg-type]
 

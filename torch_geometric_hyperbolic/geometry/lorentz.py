@@ -22,6 +22,8 @@ Source: Nickel and Kiela, `"Learning Continuous Hierarchies in the Lorentz Model
 Geometry" <https://arxiv.org/abs/1806.03417>`_.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -200,7 +202,7 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
     return _join(wide * num.sinhc(c * dot(wide, wide)), c, v.dtype)
 
 
-@full_precision
+@partial(full_precision, at_origin="v")
 def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""The point reached from ``x`` along ``v``: :math:`\operatorname{rel}(x, \cdot) = v`.
 
@@ -229,7 +231,7 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
 
 
-@full_precision
+@partial(full_precision, at_origin="direction")
 def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
     r"""Busemann function
     :math:`-(1/\sqrt c) \log \bigl( \sqrt c\,(X_0 - \langle X_s, \omega \rangle) \bigr)`.
@@ -265,7 +267,7 @@ def _to_origin(space: Tensor, time: Tensor, u: Tensor, c: Curvature) -> Tensor:
     return u[..., 1:] - u[..., :1] * (c**0.5 / (1 + c**0.5 * time) * space)
 
 
-@full_precision
+@partial(full_precision, at_origin="v")
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``.
 

@@ -39,8 +39,8 @@ def check_layer(
     manifold and keep the dtype; nodes and edges may be permuted; graphs in one batch do not see
     each other; nodes without edges, graphs without edges and duplicate points give points;
     gradients reach the points, and are finite as outputs are, from the origin to beyond the
-    boundary; copying, pickling and
-    loading a state keep the function; ``reset_parameters`` changes it.
+    boundary; copying, pickling and loading a state keep the function; ``reset_parameters`` changes
+    it.
 
     Args:
         layer (torch.nn.Module): called as ``layer(x, edge_index)``; maps points to points.
@@ -64,7 +64,7 @@ def check_layer(
         v = torch.randn(12, in_channels, generator=generator, dtype=dtype) / in_channels**0.5
         x = space.exp0(v).detach()
         edge_index = torch.randint(0, 12, (2, 40), generator=generator)
-        for check in (_permutation, _batching, _degenerate, _copies):
+        for check in (_permutation, _degenerate, _batching, _copies):
             check(layer, space, x, edge_index)
         _boundary(layer, space, v, edge_index)
         if compiled:
