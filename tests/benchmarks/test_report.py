@@ -114,6 +114,17 @@ def test_seeds_that_begin_with_weights_of_their_own_share_a_row(tmp_path):
     ]
 
 
+def test_runs_older_than_the_choice_of_an_optimizer_had_the_usual_one(tmp_path):
+    later = make_record(seed=1)
+    later["config"]["optimizer"] = "adamw"
+    for i, record in enumerate((make_record(seed=0), later)):
+        write_json(tmp_path / f"{i}.json", record)
+    assert len(table_cells(load_records([tmp_path]))) == 2  # a header and a row
+    later["config"]["optimizer"] = "muon"
+    write_json(tmp_path / "1.json", later)
+    assert len(table_cells(load_records([tmp_path]))) == 3
+
+
 def test_how_steps_were_started_makes_no_row_of_its_own():
     records = [make_record(seed=seed) for seed in (0, 1)]
     records[0]["config"] |= {"cuda_graph": 300, "eval_batch_size": 100}
