@@ -29,7 +29,7 @@ def full_precision(function: Callable[P, R], at_origin: str | None = None) -> Ca
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = dict(zip(positional, args, strict=False)) | kwargs
+        given = {**dict(zip(positional, args, strict=False)), **kwargs}
         lifted: dict[str, Any] = {
             name: lift(value, name) if name in points else _widen(value)
             for name, value in given.items()
