@@ -1,4 +1,6 @@
-"""Weights and group indices in the shape that the aggregations compute with."""
+"""Weights and groups in the shape that the aggregations compute with."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,20 +27,32 @@ def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
     return weight.to(x.dtype).view(shape)
 
 
-def as_index(index: OptTensor, ptr: OptTensor, num_elements: int) -> Tensor:
-    """The group of each element, from either form."""
-    index = as_int64(index)
-    return ptr2index(as_int64(ptr, "ptr"), output_size=num_elements) if index is None else index
+class Groups(NamedTuple):
+    """Which elements along ``dim`` belong together: an index of each, offsets, or both."""
+
+    index: OptTensor
+    ptr: OptTensor
+    size: int | None
+    dim: int
+
+    def reduce(self, x: Tensor, kind: str) -> Tensor:
+        """What PyG's :meth:`Aggregation.reduce` does, without a module."""
+        by_offsets = self.index is None or torch.are_deterministic_algorithms_enabled()
+        if self.ptr is not None and by_offsets:
+            ahead = x.dim() + self.dim if self.dim < 0 else self.dim
+            return segment(x, self.ptr.view([1] * ahead + [-1]), reduce=kind)
+        return scatter(x, self.index, self.dim, self.size, kind)
+
+    def of_elements(self, count: int) -> Tensor:
+        """The group of each of ``count`` elements."""
+        if self.index is not None:
+            return self.index
+        return ptr2index(self.ptr, output_size=count)
 
 
-def reduce_groups(
-    x: Tensor, index: OptTensor, ptr: OptTensor, size: int | None, dim: int, reduce: str
-) -> Tensor:
-    """What PyG's :meth:`Aggregation.reduce` does, without a module."""
-    if ptr is not None and (index is None or torch.are_deterministic_algorithms_enabled()):
-        ahead = x.dim() + dim if dim < 0 else dim
-        return segment(x, ptr.view([1] * ahead + [-1]), reduce=reduce)
-    return scatter(x, index, dim, size, reduce)
+def groups_of(index: OptTensor, ptr: OptTensor, size: int | None, dim: int) -> Groups:
+    """The groups that an aggregation is told, with indices in int64."""
+    return Groups(as_int64(index), as_int64(ptr, "ptr"), size, dim)
 
 
 def as_int64(index: OptTensor, name: str = "index") -> OptTensor:

@@ -14,7 +14,7 @@ from torch_geometric_hyperbolic.kernels.frechet_mean import (
     solve_hessian_plainly,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import as_column, as_index
+from torch_geometric_hyperbolic.nn.aggr._weights import Groups, as_column, groups_of
 from torch_geometric_hyperbolic.nn.aggr.midpoint import (
     MidpointAggregation,
     from_ball,
@@ -66,22 +66,14 @@ class FrechetMeanAggregation(MidpointAggregation):
         weight: OptTensor = None,
     ) -> Tensor:
         self.assert_two_dimensional_input(x, dim)
-        return frechet_means(x, index, ptr, dim_size, dim, weight, self.manifold)
+        return frechet_means(x, groups_of(index, ptr, dim_size, dim), weight, self.manifold)
 
 
-def frechet_means(
-    x: Tensor,
-    index: OptTensor,
-    ptr: OptTensor,
-    dim_size: int | None,
-    dim: int,
-    weight: OptTensor,
-    manifold: Manifold,
-) -> Tensor:
+def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifold) -> Tensor:
     """:class:`FrechetMeanAggregation` of points ``[N, ambient_dim]`` as a function."""
     points = manifold.to_ball(x)[0].double()
     c = torch.as_tensor(manifold.c, dtype=torch.float64, device=x.device)
-    group = as_index(index, ptr, x.size(0))
+    group = groups.of_elements(x.size(0))
 
     fused = fused_engine(points) is not None
     operators = fused or torch.compiler.is_compiling()
@@ -89,9 +81,9 @@ def frechet_means(
     solve = solve_hessian if operators else solve_hessian_plainly
 
     with torch.no_grad():
-        start = midpoint(x, index, ptr, dim_size, dim, weight, manifold)
+        start = midpoint(x, groups, weight, manifold)
         start = manifold.to_ball(start)[0].double().detach()
-    share = as_column(weight, points, dim)
+    share = as_column(weight, points, groups.dim)
     total = torch.zeros_like(start[:, :1]).index_add(0, group, share)
     share = share / total.where(total > 0, 1.0)[group]
     mean = find(points.detach(), share.detach(), group, start, c.detach())

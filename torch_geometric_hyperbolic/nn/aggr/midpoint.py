@@ -9,12 +9,11 @@ from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels import to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._weights import (
+    Groups,
     as_column,
-    as_index,
-    as_int64,
     check_dim,
     check_mass,
-    reduce_groups,
+    groups_of,
 )
 
 
@@ -69,38 +68,29 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        return midpoint(x, index, ptr, dim_size, dim, weight, self.manifold)
+        return midpoint(x, groups_of(index, ptr, dim_size, dim), weight, self.manifold)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(manifold={self.manifold})"
 
 
-def midpoint(
-    x: Tensor,
-    index: OptTensor,
-    ptr: OptTensor,
-    dim_size: int | None,
-    dim: int,
-    weight: OptTensor,
-    manifold: Manifold,
-) -> Tensor:
+def midpoint(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifold) -> Tensor:
     """:class:`MidpointAggregation` as a function."""
-    check_dim(x, dim)
-    index, ptr = as_int64(index), as_int64(ptr, "ptr")
+    check_dim(x, groups.dim)
 
-    def sums(values: Tensor) -> Tensor:
-        return reduce_groups(values, index, ptr, dim_size, dim, "sum")
+    def mean(values: Tensor) -> Tensor:
+        return groups.reduce(share * values, "sum") / safe_mass
 
     p, gap = to_ball(x, manifold)
     p = p.double()  # weights differ by factors of exp(2 radius)
-    share = as_column(weight, p, dim) / gap
+    share = as_column(weight, p, groups.dim) / gap
     check_mass(weight)
-    mass = sums(share)
+    mass = groups.reduce(share, "sum")
     safe_mass = mass.where(mass > 0, 1.0)
-    centre = sums(share * p) / safe_mass
-    offset = p - centre.index_select(dim, as_index(index, ptr, p.size(dim)))
-    spread = sums(share * dot(offset, offset)) / safe_mass
-    h = (sums(share * gap) / safe_mass).where(mass > 0, 1.0)
+    centre = mean(p)
+    offset = p - centre.index_select(groups.dim, groups.of_elements(p.size(groups.dim)))
+    spread = mean(dot(offset, offset))
+    h = mean(gap).where(mass > 0, 1.0)
     root = (h.square() + 4 * manifold.c * spread).sqrt()
     return from_ball(2 * centre / (2 - h + root), x, manifold)
 

@@ -7,12 +7,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import (
-    as_column,
-    as_int64,
-    check_dim,
-    reduce_groups,
-)
+from torch_geometric_hyperbolic.nn.aggr._weights import Groups, as_column, check_dim, groups_of
 
 REDUCTIONS = ("max", "min", "mean", "sum")
 
@@ -70,7 +65,8 @@ class TangentAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        return reduce_vectors(x, index, ptr, dim_size, dim, weight, self.reduction, self.manifold)
+        groups = groups_of(index, ptr, dim_size, dim)
+        return reduce_vectors(x, groups, weight, self.reduction, self.manifold)
 
     def __repr__(self) -> str:
         space = "" if self.manifold is None else f", manifold={self.manifold}"
@@ -84,26 +80,18 @@ def check_reduction(reduce: object) -> None:
 
 
 def reduce_vectors(
-    x: Tensor,
-    index: OptTensor,
-    ptr: OptTensor,
-    dim_size: int | None,
-    dim: int,
-    weight: OptTensor,
-    reduction: str,
-    manifold: Manifold | None,
+    x: Tensor, groups: Groups, weight: OptTensor, reduction: str, manifold: Manifold | None
 ) -> Tensor:
     """:class:`TangentAggregation` as a function."""
     if manifold is not None:
-        check_dim(x, dim)
-    groups = (as_int64(index), as_int64(ptr, "ptr"), dim_size, dim)
+        check_dim(x, groups.dim)
     v = x if manifold is None else log0(x, manifold)
     if weight is None:
-        out = reduce_groups(v, *groups, reduction)
+        out = groups.reduce(v, reduction)
     else:
-        weight = as_column(weight, v, dim)
-        out = reduce_groups(weight * v, *groups, "sum" if reduction == "mean" else reduction)
+        weight = as_column(weight, v, groups.dim)
+        out = groups.reduce(weight * v, "sum" if reduction == "mean" else reduction)
         if reduction == "mean":
-            total = reduce_groups(weight, *groups, "sum")
+            total = groups.reduce(weight, "sum")
             out = out / total.where(total != 0, 1.0)
     return out if manifold is None else exp0(out, manifold)

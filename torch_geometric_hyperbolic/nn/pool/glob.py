@@ -5,6 +5,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import check_manifold, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn.aggr._weights import Groups, groups_of
 from torch_geometric_hyperbolic.nn.aggr.frechet_mean import frechet_means
 from torch_geometric_hyperbolic.nn.aggr.midpoint import midpoint
 from torch_geometric_hyperbolic.nn.aggr.tangent import check_reduction, reduce_vectors
@@ -42,7 +43,7 @@ def global_tangent_pool(
         tensor([[0., 0.]])
     """
     check_reduction(reduce)
-    return reduce_vectors(x, *_graphs(x, batch, size, manifold), reduce, manifold)
+    return reduce_vectors(x, _graphs(x, batch, size, manifold), None, reduce, manifold)
 
 
 def global_midpoint_pool(
@@ -59,7 +60,7 @@ def global_midpoint_pool(
         >>> global_midpoint_pool(Lorentz().origin(3, 2), None, manifold=Lorentz())
         tensor([[1., 0., 0.]])
     """
-    return midpoint(x, *_graphs(x, batch, size, manifold), manifold)
+    return midpoint(x, _graphs(x, batch, size, manifold), None, manifold)
 
 
 def global_frechet_mean_pool(
@@ -78,20 +79,19 @@ def global_frechet_mean_pool(
         tensor([[0., 0.]])
     """
     check_points(x, "x", dim=2)
-    return frechet_means(x, *_graphs(x, batch, size, manifold), manifold)
+    return frechet_means(x, _graphs(x, batch, size, manifold), None, manifold)
 
 
-def _graphs(
-    x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifold
-) -> tuple[Tensor, None, int, int, None]:
-    """Index, offsets, number, dimension and weights of the graphs, as the functions take them."""
+def _graphs(x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifold) -> Groups:
+    """The points of each graph."""
     check_manifold(manifold)
     check_points(x, "x", min_dim=2)
     if batch is None:
-        return x.new_zeros(x.size(-2), dtype=torch.long), None, size or 1, -2, None
+        one = x.new_zeros(x.size(-2), dtype=torch.long)
+        return groups_of(one, None, size or 1, -2)
     if size is None or (batch.device.type == "cpu" and not torch.compiler.is_compiling()):
         least = int(batch.max()) + 1 if batch.numel() else 0
         size = least if size is None else size
         if size < least:
             raise ValueError(f"'size' must be at least {least}, as 'batch' asks (got {size})")
-    return batch, None, size, -2, None
+    return groups_of(batch, None, size, -2)
