@@ -47,7 +47,8 @@ def full_precision(function: Callable[P, R], at_origin: str | None = None) -> Ca
                     f"'{of_points[0]}' and '{name}' must share a device "
                     f"(got {first.device} and {value.device})"
                 )
-            width = first.shape[-1] - (name == at_origin) if first.dim() else 0
+            time = 1 if name == at_origin else 0
+            width = first.shape[-1] - time if first.dim() else 0
             if value.dim() and value.shape[-1] != width:
                 raise ValueError(
                     f"'{name}' must have last dimension {width}, as '{of_points[0]}' tells "
