@@ -8,7 +8,7 @@ from torch_geometric_hyperbolic.checks import check_edge_index, check_points, ch
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 
-def as_pair(x: Tensor | PairTensor) -> PairTensor:
+def sources_and_targets(x: Tensor | PairTensor) -> PairTensor:
     """Sources and targets, which one set of points is both of."""
     return (x[0], x[1]) if isinstance(x, (tuple, list)) else (x, x)
 
@@ -25,7 +25,7 @@ def checked_pair(
 
     ``dim`` is the number of dimensions, :obj:`None` for two or more.
     """
-    source, target = as_pair(x)
+    source, target = sources_and_targets(x)
     manifold: Manifold = layer.manifold
     check_points(source, "x", dim=dim, min_dim=2, width=manifold.ambient_dim(channels))
     check_points(target, "x", dim=dim, min_dim=2, like=source)

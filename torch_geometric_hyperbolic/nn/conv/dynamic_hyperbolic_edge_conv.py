@@ -8,7 +8,7 @@ from torch_geometric.typing import OptTensor, PairOptTensor, PairTensor
 
 from torch_geometric_hyperbolic.checks import check_counts
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.conv._pair import as_pair
+from torch_geometric_hyperbolic.nn.conv._pair import sources_and_targets
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
@@ -81,7 +81,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         batch: Union[OptTensor, Optional[PairTensor]] = None,
         batch_size: Optional[int] = None,
     ) -> Tensor:
-        source, target = as_pair(x)
+        source, target = sources_and_targets(x)
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         given = (source, target, self.k, pair[0], pair[1], self.manifold)
         table = neighbour_table(*given, loop=True, engine=self.engine, batch_size=batch_size)

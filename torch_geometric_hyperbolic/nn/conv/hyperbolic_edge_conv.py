@@ -32,7 +32,7 @@ from torch_geometric_hyperbolic.nn.conv._edge_terms import (
 )
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
 from torch_geometric_hyperbolic.nn.conv._fused_edges import REDUCTIONS, fused_edges
-from torch_geometric_hyperbolic.nn.conv._pair import as_pair
+from torch_geometric_hyperbolic.nn.conv._pair import sources_and_targets
 from torch_geometric_hyperbolic.nn.conv._window import (
     Description,
     describe_edges,
@@ -153,7 +153,7 @@ class HyperbolicEdgeConv(MessagePassing):
         reset(self.nn)
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Union[Adj, PairTensor]) -> Tensor:
-        source, target = as_pair(x)
+        source, target = sources_and_targets(x)
         split = split_first_linear(self.nn)
         self._check(source, target, split)
         if isinstance(edge_index, tuple):
