@@ -172,7 +172,7 @@ def test_isometries_without_a_reflection_are_among_those_tried(channels, dtype):
         return torch.zeros(())
 
     assert_isometry_invariant(orientation, basis, ball, length=0.0)
-    assert {-1.0, 1.0} == set(signs)
+    assert {-1.0, 1.0} == set(signs[::2])  # of the moved points, before those that stay
 
 
 def test_functions_may_return_several_tensors():
