@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -19,6 +20,13 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.threads import in_threads, parallel
 
 ROOT = Path(__file__).parents[2]
+
+
+class Pair(NamedTuple):
+    """As loops take them."""
+
+    x: torch.Tensor
+    number: int
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -37,6 +45,21 @@ def test_parts_run_at_the_same_time():
     barrier = threading.Barrier(2, timeout=20)
     with threads(2):
         parallel(lambda start, stop: barrier.wait(), 2)
+
+
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("form", [lambda x: (x, x), lambda x: (Pair(x, 3), x)])
+def test_a_loop_over_few_numbers_stays_in_its_thread(monkeypatch, form, always):
+    monkeypatch.setattr("torch_geometric_hyperbolic.kernels._cpu.threads.FEW", 40)
+    for numbers, alone in ((19, True), (20, False)):  # of each of two arrays
+        found = []
+        with threads(3):
+            parallel(
+                lambda start, stop, *_, found=found: found.append(threading.get_ident()),
+                6, *form(torch.zeros(numbers)), always=always,
+            )  # fmt: skip
+        assert len(found) == (1 if alone and not always else 3)
+        assert threading.get_ident() in found
 
 
 def test_the_number_of_threads_may_change_between_calls():

@@ -114,7 +114,7 @@ if WITH_NUMBA:
         out = ptr.new_empty(chosen)
         parallel(
             farthest.choose, len(ptr) - 1, ptr, out_ptr, points.double().T, gap[:, 0],
-            _to_origin(points, gap), out,
+            _to_origin(points, gap), out, always=True,
         )  # fmt: skip
         return out
 

@@ -209,7 +209,7 @@ if WITH_NUMBA:
         out = start.new_empty(start.shape)
         groups = _groups(index, len(start))
         rest = (start, *constants(points, c), MAX_STEPS, out)
-        parallel(loops.means, len(start), points, weight, *groups, *rest)
+        parallel(loops.means, len(start), points, weight, *groups, *rest, always=True)
         return out
 
     @solve_hessian.register_kernel("cpu")

@@ -185,5 +185,5 @@ def _search_fused(
     parallel(
         loops.search, int((sizes * asked).sum()), ends, starts, how, lanes, points, gap[:, 0],
         queries, loosen, table.size(1), loop, 1 + 4 * rounding(rough),
-        float(underflow(rough, gap)), table,
+        float(underflow(rough, gap)), table, always=True,
     )  # fmt: skip

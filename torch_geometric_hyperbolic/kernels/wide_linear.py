@@ -48,7 +48,7 @@ def _blocks(x: Tensor, weight: Tensor) -> tuple[int, int]:
 def _wide_linear(x: Tensor, weight: Tensor) -> Tensor:
     out = torch.empty(len(x), len(weight), dtype=torch.float64)
     rows, blocks = _blocks(x, weight)
-    parallel(loops.products, blocks, x, weight.double().t(), rows, out)
+    parallel(loops.products, blocks, x, weight.double().t(), rows, out, always=True)
     return out
 
 
@@ -64,7 +64,8 @@ def _wide_linear_backward(x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tens
     parts = min(blocks, PARTS)
     cuts = torch.arange(parts + 1) * blocks // max(1, parts)
     d_weight = torch.empty(parts, *weight.shape, dtype=torch.float64)
-    parallel(loops.gradients, parts, x, weight.double(), rows, grad, cuts, d_x, d_weight)
+    given = (x, weight.double(), rows, grad, cuts)
+    parallel(loops.gradients, parts, *given, d_x, d_weight, always=True)
     return d_x, sum_in_order(d_weight).to(weight.dtype)
 
 

@@ -2,25 +2,32 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 
+#: A loop over fewer numbers than this is over before another thread has begun.
+FEW = 65536
+
 _pool: ThreadPoolExecutor | None = None
 _starting = threading.Lock()
 
 
-def parallel(loop: Callable[..., None], size: int, *args: Any) -> None:
+def parallel(loop: Callable[..., None], size: int, *args: Any, always: bool = False) -> None:
     """Run ``loop(start, stop, *args)`` over ``range(size)`` on PyTorch's number of threads.
 
     The range is cut where it pleases the number of threads, so a loop's result for one index must
     not depend on where its own range starts or stops. Tensors, also those in named tuples, are
     handed over as contiguous arrays: those that are written to must be contiguous themselves.
+
+    If these hold few numbers the loop runs in this thread alone, unless it is to be spread
+    ``always``, as one that looks at every number many times.
     """
     arrays = as_arrays(*args)
-    threads = max(1, min(torch.get_num_threads(), size))
+    alone = not always and _numbers(arrays) < FEW
+    threads = 1 if alone else max(1, min(torch.get_num_threads(), size))
     cuts = [size * part // threads for part in range(threads + 1)]
     others = [
         _threads().submit(loop, start, stop, *arrays)
@@ -67,6 +74,14 @@ def _as_array(arg: Any) -> Any:
     if isinstance(arg, torch.Tensor):
         return arg.detach().contiguous().numpy()
     return type(arg)(*map(_as_array, arg)) if hasattr(arg, "_fields") else arg
+
+
+def _numbers(arrays: Iterable[Any]) -> int:
+    """How many numbers arrays hold, also those in named tuples."""
+    return sum(
+        _numbers(array) if hasattr(array, "_fields") else getattr(array, "size", 0)
+        for array in arrays
+    )
 
 
 def _threads() -> ThreadPoolExecutor:

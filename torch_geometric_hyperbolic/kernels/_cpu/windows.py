@@ -115,5 +115,5 @@ def _of_clouds(
 ) -> Gradients:
     out = Gradients(*(torch.empty(term.shape, dtype=term.dtype) for term in v[:4]))
     out.relative_j.zero_()
-    parallel(loop, len(cuts) - 1, v, rowptr, *rest, cuts, out)
+    parallel(loop, len(cuts) - 1, v, rowptr, *rest, cuts, out, always=True)
     return out

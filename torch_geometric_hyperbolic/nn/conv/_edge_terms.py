@@ -18,7 +18,7 @@ from torch_geometric_hyperbolic.kernels import (
     to_ball,
     wide_linear,
 )
-from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold
 
 T = TypeVar("T")
 
@@ -78,10 +78,7 @@ def edge_terms(
     relative_i = relative_j = wide_linear(points_i, to_relative)
     if source is not target:
         relative_j = wide_linear(points_j, to_relative)
-    c = curvature(manifold, target)
-    alpha, beta = edge_coefficients(
-        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
-    )
+    alpha, beta = _coefficients((points_i, gap_i), (points_j, gap_j), manifold, rowptr, col)
     absolute = linear(log, to_absolute, first.bias).to(dtype)
     return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
 
@@ -90,13 +87,26 @@ def relative_vectors(
     source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, manifold: Manifold
 ) -> EdgeVectors:
     r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
-    dtype = working_dtype(target)
-    (points_i, gap_i), (points_j, gap_j) = _of_nodes(to_ball, target, source, manifold)
-    c = curvature(manifold, target)
-    alpha, beta = edge_coefficients(
-        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
-    )
-    return EdgeVectors(points_i.double(), points_j.double(), alpha, beta, col)
+    of_targets, of_sources = _of_nodes(to_ball, target, source, manifold)
+    alpha, beta = _coefficients(of_targets, of_sources, manifold, rowptr, col)
+    return EdgeVectors(of_targets[0].double(), of_sources[0].double(), alpha, beta, col)
+
+
+def _coefficients(
+    of_targets: tuple[Tensor, Tensor],
+    of_sources: tuple[Tensor, Tensor],
+    manifold: Manifold,
+    rowptr: Tensor,
+    col: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The scalars of every edge, of points in the ball and their gaps; 1 and 0 in a flat space."""
+    (points_i, gap_i), (points_j, gap_j) = of_targets, of_sources
+    if isinstance(manifold, Euclidean):
+        alpha = points_i.new_ones(len(col))
+        return alpha, torch.zeros_like(alpha)
+    c = curvature(manifold, points_i)
+    given = (points_i, gap_i, points_j, gap_j, c, manifold.rel_unit)
+    return edge_coefficients(*given, rowptr, col, points_i.dtype)
 
 
 def _of_nodes(
