@@ -14,6 +14,7 @@ from torch_geometric_hyperbolic.geometry._numerics import log_sinhc, sinc
 from torch_geometric_hyperbolic.geometry.harmonic import (
     NODES,
     _gegenbauer,
+    _still_profiles,
     heat_kernel,
     log_heat_kernel,
     spherical_function,
@@ -285,6 +286,22 @@ def test_gradients_of_the_kernel(n):
     for tensor in inputs:
         tensor.requires_grad_()
     assert torch.autograd.gradcheck(lambda d, t, c: log_heat_kernel(d, t, n=n, c=c), inputs)
+
+
+@pytest.mark.parametrize("r", [0.0, 1e-3, 1.0, 2.236, 2.237, 5.0, 40.0])
+def test_waves_without_frequency_are_found_together(r):
+    """In all odd dimensions, on both sides of the radius where the recursion turns around."""
+    z = wide(r).square().requires_grad_()
+    out = _still_profiles(z, 16)
+    root = mp.sqrt(mp.mpf(z.item()))
+    sinhc = mp.sinh(root) / root if r else mp.mpf(1)
+    for i, profile in enumerate(out):
+        expected = mp.mpf(jacobi_function(root, 0.0, 2 * i + 3)) * sinhc ** (i + 1)
+        assert profile.item() == pytest.approx(float(expected), rel=1e-12)
+        if 0 < i < 15:  # the first is 1
+            (slope,) = torch.autograd.grad(profile, z, retain_graph=True)
+            exact = out[1] / 6 * profile - (i + 1) / (2 * (2 * i + 3)) * out[i + 1]
+            assert slope.item() == pytest.approx((i + 1) * exact.item(), rel=1e-9, abs=1e-11)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 31, 32])

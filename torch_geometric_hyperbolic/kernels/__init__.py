@@ -16,10 +16,12 @@ from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 from torch_geometric_hyperbolic.kernels.farthest_points import farthest_points
 from torch_geometric_hyperbolic.kernels.frechet_mean import frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import group_edges
+from torch_geometric_hyperbolic.kernels.group_moments import group_moments
 from torch_geometric_hyperbolic.kernels.knn import knn_table
 from torch_geometric_hyperbolic.kernels.linear_max import linear_max
 from torch_geometric_hyperbolic.kernels.local_coordinates import local_coordinates
 from torch_geometric_hyperbolic.kernels.move import move
+from torch_geometric_hyperbolic.kernels.pair_distances import pair_distances
 from torch_geometric_hyperbolic.kernels.radial import ball_and_log, exp0, log0
 from torch_geometric_hyperbolic.kernels.relative_windows import relative_windows
 from torch_geometric_hyperbolic.kernels.to_ball import to_ball
@@ -42,11 +44,13 @@ __all__ = [
     "frechet_mean",
     "fused_engine",
     "group_edges",
+    "group_moments",
     "knn_table",
     "linear_max",
     "local_coordinates",
     "log0",
     "move",
+    "pair_distances",
     "relative_windows",
     "set_fused",
     "to_ball",

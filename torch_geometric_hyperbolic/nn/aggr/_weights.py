@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.index import ptr2index
 from torch_geometric.typing import OptTensor
 from torch_geometric.utils import scatter, segment
+from torch_geometric.utils.num_nodes import maybe_num_nodes
 
 from torch_geometric_hyperbolic.checks import validation_enabled
 
@@ -42,6 +43,12 @@ class Groups(NamedTuple):
             ahead = x.dim() + self.dim if self.dim < 0 else self.dim
             return segment(x, self.ptr.view([1] * ahead + [-1]), reduce=kind)
         return scatter(x, self.index, self.dim, self.size, kind)
+
+    def how_many(self) -> int:
+        """How many groups there are."""
+        if self.size is not None:
+            return self.size
+        return maybe_num_nodes(self.index) if self.ptr is None else self.ptr.size(0) - 1
 
     def of_elements(self, count: int) -> Tensor:
         """The group of each of ``count`` elements."""

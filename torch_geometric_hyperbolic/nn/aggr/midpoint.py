@@ -1,12 +1,12 @@
 r"""The closed-form mean of hyperbolic points."""
 
+import torch
 from torch import Tensor
 from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
-from torch_geometric_hyperbolic.geometry._numerics import dot
-from torch_geometric_hyperbolic.kernels import to_ball
+from torch_geometric_hyperbolic.kernels import group_moments, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._weights import (
     Groups,
@@ -77,22 +77,32 @@ class MidpointAggregation(Aggregation):
 def midpoint(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifold) -> Tensor:
     """:class:`MidpointAggregation` as a function."""
     check_dim(x, groups.dim)
-
-    def mean(values: Tensor) -> Tensor:
-        return groups.reduce(share * values, "sum") / safe_mass
-
-    p, gap = to_ball(x, manifold)
-    p = p.double()  # weights differ by factors of exp(2 radius)
-    share = as_column(weight, p, groups.dim) / gap
+    x = x.movedim(groups.dim, 0)
+    index, size, others = groups.of_elements(x.size(0)), groups.how_many(), x.shape[1:-1]
+    share = as_column(weight, x.double(), 0).expand(x.shape[:-1] + (1,)).flatten(0, -2)
     check_mass(weight)
-    mass = groups.reduce(share, "sum")
-    safe_mass = mass.where(mass > 0, 1.0)
-    centre = mean(p)
-    offset = p - centre.index_select(groups.dim, groups.of_elements(p.size(groups.dim)))
-    spread = mean(dot(offset, offset))
-    h = mean(gap).where(mass > 0, 1.0)
+    if others:  # each of them has groups of its own
+        many = others.numel()
+        index = (many * index[:, None] + torch.arange(many, device=x.device)).flatten()
+        size = many * size
+    means = midpoints(x.flatten(0, -2), share, index, size, manifold)
+    return means.view(-1, *others, means.size(-1)).movedim(0, groups.dim)
+
+
+def midpoints(
+    x: Tensor, weight: Tensor, index: Tensor, num_groups: int, manifold: Manifold
+) -> Tensor:
+    """As many midpoints of each group of points ``[E, F]`` as a point has weights, ``[E, S]``:
+    ``[G, S, F]``.
+    """
+    p, gap = to_ball(x, manifold)
+    weight = weight.double()
+    # Weights in the ball differ by factors of exp(2 radius).
+    centre, spread, mass = group_moments(p.double(), weight / gap, index, num_groups)
+    total = torch.zeros_like(mass).index_add(0, index, weight)
+    h = torch.where(mass > 0, total / mass.where(mass > 0, 1.0), 1.0)
     root = (h.square() + 4 * manifold.c * spread).sqrt()
-    return from_ball(2 * centre / (2 - h + root), x, manifold)
+    return from_ball(2 * centre / (2 - h + root)[..., None], x, manifold)
 
 
 def from_ball(p: Tensor, x: Tensor, manifold: Manifold) -> Tensor:

@@ -19,8 +19,9 @@ from torch_geometric_hyperbolic.checks import (
 )
 from torch_geometric_hyperbolic.geometry._numerics import LEAST_WEIGHT
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
+from torch_geometric_hyperbolic.kernels import pair_distances
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
+from torch_geometric_hyperbolic.nn.aggr.midpoint import midpoints
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 
 
@@ -102,7 +103,6 @@ class EquivariantConv(MessagePassing):
         self.in_points = in_points
         self.out_points = out_points
         self.manifold = manifold
-        self.midpoint = MidpointAggregation(manifold=manifold)
         self.message_nn = Sequential(
             Linear(2 * in_channels + in_points**2, out_channels),
             SiLU(),
@@ -143,7 +143,7 @@ class EquivariantConv(MessagePassing):
         return self.scalar_nn(torch.cat([h, message], dim=-1)), points
 
     def message(self, h_i: Tensor, h_j: Tensor, x_i: Tensor, x_j: Tensor) -> Tensor:
-        distance = self.manifold.dist(x_i[:, :, None], x_j[:, None]).flatten(1)  # [E, P * P]
+        distance = pair_distances(x_i, x_j, self.manifold).flatten(1)  # [E, P * P]
         return self.message_nn(torch.cat([h_i, h_j, distance], dim=-1))
 
     def aggregate(
@@ -157,17 +157,16 @@ class EquivariantConv(MessagePassing):
         mean = super().aggregate(inputs, index, dim_size=dim_size)
         logits = torch.cat([self.lin_neighbour(inputs), self.lin_own(mean)])
         weight = softplus(logits) + LEAST_WEIGHT[working_dtype(own)]
-        weight = weight.view(-1, self.out_points, self.in_points)
-        members = torch.cat([x_j, own])[:, None].expand(-1, self.out_points, -1, -1)
+        weight = weight.view(-1, self.out_points, self.in_points).transpose(1, 2)
         node = torch.cat([index, torch.arange(own.size(0), device=index.device)])
-        slot = node[:, None] * self.out_points + torch.arange(self.out_points, device=index.device)
-        points = self.midpoint(
-            members.flatten(0, 2),
-            slot[:, :, None].expand_as(weight).flatten(),
-            dim_size=own.size(0) * self.out_points,
-            weight=weight.flatten(),
+        points = midpoints(
+            torch.cat([x_j, own]).flatten(0, 1),
+            weight.flatten(0, 1),
+            node.repeat_interleave(self.in_points),
+            own.size(0),
+            self.manifold,
         )
-        return mean, points.unflatten(0, (own.size(0), self.out_points))
+        return mean, points
 
     def __repr__(self) -> str:
         return (

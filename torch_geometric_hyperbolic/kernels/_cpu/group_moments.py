@@ -1,0 +1,63 @@
+"""Moments of groups of points, a group at a time: see :mod:`kernels.group_moments`."""
+
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+
+
+@compiled
+def _positive(mass):
+    return mass if mass > 0 else 1.0
+
+
+@compiled
+def moments(start, stop, points, weight, rowptr, order, mean, variance, mass):
+    """Those of groups ``start`` to ``stop``."""
+    means, channels = weight.shape[1], points.shape[1]
+    for group in range(start, stop):
+        mean[group] = 0
+        variance[group] = 0
+        mass[group] = 0
+        for position in range(rowptr[group], rowptr[group + 1]):
+            e = order[position]
+            for s in range(means):
+                mass[group, s] += weight[e, s]
+                for f in range(channels):
+                    mean[group, s, f] += weight[e, s] * points[e, f]
+        for s in range(means):
+            mean[group, s] /= _positive(mass[group, s])
+        for position in range(rowptr[group], rowptr[group + 1]):
+            e = order[position]
+            for s in range(means):
+                squared = 0.0
+                for f in range(channels):
+                    squared += (points[e, f] - mean[group, s, f]) ** 2
+                variance[group, s] += weight[e, s] * squared
+        for s in range(means):
+            variance[group, s] /= _positive(mass[group, s])
+
+
+@compiled
+def gradients(
+    start, stop, points, weight, rowptr, order, mean, variance, mass, d_mean, d_variance, d_mass,
+    d_points, d_weight,
+):  # fmt: skip
+    r"""Gradients by points and weights of groups ``start`` to ``stop``.
+
+    :math:`db / dp = w / M`, :math:`dV / dp = 2 w (p - b) / M`, :math:`db / dw = (p - b) / M` and
+    :math:`dV / dw = (\|p - b\|^2 - V) / M`: what moves the mean alone does not change the variance.
+    """
+    channels = points.shape[1]
+    for group in range(start, stop):
+        for position in range(rowptr[group], rowptr[group + 1]):
+            e = order[position]
+            d_points[e] = 0
+            for s in range(weight.shape[1]):
+                inverse = 1 / _positive(mass[group, s])
+                share, of_variance = weight[e, s] * inverse, d_variance[group, s]
+                along, squared = 0.0, 0.0
+                for f in range(channels):
+                    offset = points[e, f] - mean[group, s, f]
+                    along += d_mean[group, s, f] * offset
+                    squared += offset * offset
+                    d_points[e, f] += share * (d_mean[group, s, f] + 2 * of_variance * offset)
+                by_share = along + of_variance * (squared - variance[group, s])
+                d_weight[e, s] = by_share * inverse + d_mass[group, s]
