@@ -1,11 +1,16 @@
 r"""A batch norm as a scale and a shift of every channel, from the sums of its values."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import or_zeros, refuse_second_derivatives
-from torch_geometric_hyperbolic.typing import WITH_TRITON
+from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
+if WITH_NUMBA:
+    from torch_geometric_hyperbolic.kernels._cpu import affine
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import affine as triton_affine
 
@@ -41,7 +46,7 @@ def batch_affine(
 
 
 @batch_affine.register_fake
-def _(total, squares, weight, bias, count, eps):  # type: ignore[no-untyped-def]
+def _outputs(total, squares, weight, bias, count, eps):  # type: ignore[no-untyped-def]
     return tuple(torch.empty_like(total) for _ in range(4))
 
 
@@ -67,7 +72,7 @@ def _batch_affine_backward(
 
 
 @_batch_affine_backward.register_fake
-def _(mean, variance, weight, *others):  # type: ignore[no-untyped-def]
+def _gradients(mean, variance, weight, *others):  # type: ignore[no-untyped-def]
     return tuple(torch.empty_like(t) for t in (mean, variance, weight, weight))
 
 
@@ -85,6 +90,21 @@ def _backward(ctx, *grads):  # type: ignore[no-untyped-def]
 
 
 batch_affine.register_autograd(_backward, setup_context=_setup_context)
+
+if WITH_NUMBA:
+
+    @batch_affine.register_kernel("cpu")
+    def _batch_affine_cpu(*given: Any) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = _outputs(*given)
+        parallel(affine.of_batch, len(outputs[0]), *given, *outputs)
+        return outputs
+
+    @_batch_affine_backward.register_kernel("cpu")
+    def _batch_affine_backward_cpu(*given: Any) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = _gradients(*given)
+        parallel(affine.of_batch_gradients, len(outputs[0]), *given, *outputs)
+        return outputs
+
 
 if WITH_TRITON:
     batch_affine.register_kernel("cuda", triton_affine.batch_affine)

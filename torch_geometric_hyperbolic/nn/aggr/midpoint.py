@@ -79,14 +79,12 @@ def midpoint(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifold) -
     check_dim(x, groups.dim)
     x = x.movedim(groups.dim, 0)
     index, size, others = groups.of_elements(x.size(0)), groups.how_many(), x.shape[1:-1]
-    share = as_column(weight, x.double(), 0).expand(x.shape[:-1] + (1,)).flatten(0, -2)
+    share = as_column(weight, x[..., :1].double(), 0).expand(*x.shape[:-1], 1)
     check_mass(weight)
-    if others:  # each of them has groups of its own
-        many = others.numel()
-        index = (many * index[:, None] + torch.arange(many, device=x.device)).flatten()
-        size = many * size
-    means = midpoints(x.flatten(0, -2), share, index, size, manifold)
-    return means.view(-1, *others, means.size(-1)).movedim(0, groups.dim)
+    many = others.numel()  # each of them has groups of its own
+    index = (many * index[:, None] + torch.arange(many, device=x.device)).flatten()
+    means = midpoints(x.flatten(0, -2), share.flatten(0, -2), index, many * size, manifold)
+    return means.view(size, *others, means.size(-1)).movedim(0, groups.dim)
 
 
 def midpoints(

@@ -53,8 +53,8 @@ class EquivariantConv(MessagePassing):
     Networks" <https://arxiv.org/abs/2102.09844>`_.
 
     Cost :math:`O(E (P (P + P') F + H (H + P (P + P'))))` for :math:`P` points per node and
-    :math:`H` hidden channels, memory :math:`O(E P (P + P') F)`. Once differentiable where
-    the kernels are fused.
+    :math:`H` hidden channels, memory :math:`O(E (P (F + P + P') + H))` where the kernels are fused,
+    and then once differentiable; elsewhere :math:`O(E P (P + P') F)`.
 
     Args:
         in_channels (int): Size of each node's vector of scalars; 0 for none.
