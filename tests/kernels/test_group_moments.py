@@ -70,6 +70,14 @@ def test_where_nothing_weighs_everything_is_0(fused):  # noqa: F811
     torch.testing.assert_close(d_weight, expected[:, None].expand(-1, 2))
 
 
+def test_the_smallest_weights_leave_the_gradient_of_points_finite(fused):  # noqa: F811
+    points, weight, index = some_groups()
+    points = points.requires_grad_()
+    mean, variance, _ = group_moments(points, 1e-310 * (weight + 1), index, GROUPS)
+    (grad,) = torch.autograd.grad(mean.sum() + variance.sum(), points)
+    assert grad.isfinite().all() and grad.any()
+
+
 @pytest.mark.parametrize("groups,points", [(0, 0), (3, 0)])
 def test_nothing_in_nothing_out(fused, groups, points):  # noqa: F811
     given = (torch.zeros(points, 3).double(), torch.zeros(points, 2).double())

@@ -263,7 +263,7 @@ def heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvature)
     terms only. The logarithm is accurate to 1e-11, or to rounding of its own terms where these are
     large, for :math:`ct \le 100` and every distance. A value costs some 150 operations and
     :math:`n^2 / 8` more in odd dimensions from 5 on, and 36 times that of the next odd one in even
-    dimensions.
+    dimensions; a derivative keeps about as many numbers.
 
     Args:
         distance (torch.Tensor): geodesic distances, any shape.

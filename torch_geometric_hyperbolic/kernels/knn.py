@@ -127,7 +127,7 @@ def _pointers(
             if falls or first < 0:
                 raise ValueError(f"'{'batch' if one else name}' must be sorted and non-negative")
         number = torch.arange(max(last for _, last, _ in looks) + 2, device=queries.device)
-        ptr = torch.stack([torch.searchsorted(batch, number) for batch in batches])
+        ptr = torch.stack([torch.searchsorted(batch.contiguous(), number) for batch in batches])
         starts = ptr.tolist()
     points, asked = starts
     return ptr, list(zip(points[:-1], points[1:], asked[:-1], asked[1:], strict=True))

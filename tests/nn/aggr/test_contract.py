@@ -461,6 +461,24 @@ def test_negative_weights_are_refused_where_values_are_looked_at(mean, validatio
 
 
 @each_mean
+@pytest.mark.parametrize("ptr", [[0, 3, 9], [0, 7, 6], [1, 6], [0, 3, 50_000_000], [0, 4, 2, 6]])
+def test_offsets_beyond_the_points_are_refused(mean, ptr):
+    """In PyG they are read beyond the end of memory."""
+    x, aggr = to_model(random_points()[:6], PoincareBall()), mean(manifold=PoincareBall())
+    with pytest.raises(ValueError, match="'ptr' must hold offsets that rise from 0 to 6"):
+        aggr(x, ptr=torch.tensor(ptr))
+
+
+@each_mean
+def test_a_negative_index_is_named(mean):
+    x, aggr = to_model(random_points(), PoincareBall()), mean(manifold=PoincareBall())
+    index = INDEX.clone()
+    index[1] = -1
+    with pytest.raises(IndexError, match=r"^'index' must not be negative \(got -1\)$"):
+        aggr(x, index)
+
+
+@each_mean
 @each_manifold
 def test_offsets_may_be_small_integers(mean, manifold: Manifold):
     x, aggr = to_model(random_points(), manifold), mean(manifold=manifold)

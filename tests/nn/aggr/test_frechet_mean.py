@@ -182,6 +182,19 @@ def test_gradients_of_two_points_are_those_of_the_geodesic(model, radius):
 
 
 @each_model
+def test_compiled_steps_have_the_gradients_of_plain_ones(model):
+    """The cost alone finds means to the root of rounding, and gradients there no better."""
+    manifold, found = model(C, learnable=True), []
+    for fused in (False, True):
+        set_fused(fused)
+        x = to_model(random_points(12), model(C)).requires_grad_()
+        mean = FrechetMeanAggregation(manifold=manifold)(x)
+        found.append(torch.autograd.grad(mean.sin().sum(), (x, manifold.log_scale)))
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-11, atol=1e-12)
+
+
+@each_model
 def test_implicit_gradients_are_central_differences_of_the_forward(model):
     manifold = model(C)
     aggr, x = FrechetMeanAggregation(manifold=manifold), to_model(random_points(), manifold)

@@ -169,10 +169,11 @@ def test_copies_and_resets():
     )
 
 
-def test_it_compiles_in_one_graph():
-    ball = PoincareBall()
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_it_compiles_in_one_graph(dynamic):
+    ball = PoincareBall(0.7)
     conv, given = layer(ball), case(ball)
-    compiled = torch.compile(conv, fullgraph=True)
+    compiled = torch.compile(conv, fullgraph=True, dynamic=dynamic)
     for actual, expected in zip(compiled(*given), conv(*given), strict=True):
         assert_near(actual, expected)
 

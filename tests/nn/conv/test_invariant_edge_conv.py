@@ -49,6 +49,16 @@ def test_it_is_the_definition(manifold, network):
 
 
 @each_space
+def test_float32_is_rounded_float64(manifold):
+    conv = InvariantEdgeConv(NETWORKS["deep"](), manifold=manifold)
+    x, edge_index = points(manifold, 8, 3, radius=2.0), edges(8, 8, 30)
+    rough = conv(x.float(), edge_index)
+    assert rough.dtype == torch.float32
+    exact = conv.double()(x.float().double(), edge_index)
+    torch.testing.assert_close(rough.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@each_space
 @pytest.mark.parametrize("network", NETWORKS)
 def test_it_is_invariant_to_isometries(manifold, network):
     conv = InvariantEdgeConv(NETWORKS[network](), manifold=manifold).double().eval()

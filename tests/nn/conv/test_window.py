@@ -179,6 +179,19 @@ class OfSpaceParts(torch.nn.Module):
         return self.conv(torch.cat([x[:, :1].detach() * 0, x], dim=-1), edge_index)
 
 
+@each_space
+@pytest.mark.parametrize("network", ["linear", "fused", "deep"])
+@pytest.mark.parametrize("aggr", ["max", "mean"])
+def test_float32_is_rounded_float64(manifold, network, aggr):
+    conv = HyperbolicEdgeConv(NETWORKS[network](), aggr, manifold=manifold, frame="local")
+    x, edge_index = graph(manifold)
+    rough = conv(x.float(), edge_index)
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(
+        rough.double(), conv.double()(x.float().double(), edge_index), rtol=1e-4, atol=1e-4
+    )
+
+
 def test_it_compiles_in_one_graph():
     manifold = PoincareBall(learnable=True)
     conv = layer("fused", manifold)

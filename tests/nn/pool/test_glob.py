@@ -150,3 +150,11 @@ def test_a_manifold_of_another_kind_is_refused(pool, manifold):
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match=r"'reduce' must be one of .*\(got 'mul'\)"):
         global_tangent_pool(torch.zeros(2, 3), None, manifold=PoincareBall(), reduce="mul")
+
+
+@each_pool
+def test_a_negative_batch_is_named(pool):
+    ball, batch = PoincareBall(), BATCH.clone()
+    batch[0] = -1
+    with pytest.raises(IndexError, match=r"^'batch' must not be negative \(got -1\)$"):
+        pool(points(ball), batch, manifold=ball)

@@ -51,8 +51,8 @@ def gradients(
             e = order[position]
             d_points[e] = 0
             for s in range(weight.shape[1]):
-                inverse = 1 / _positive(mass[group, s])
-                share, of_variance = weight[e, s] * inverse, d_variance[group, s]
+                total, of_variance = _positive(mass[group, s]), d_variance[group, s]
+                share = weight[e, s] / total
                 along, squared = 0.0, 0.0
                 for f in range(channels):
                     offset = points[e, f] - mean[group, s, f]
@@ -60,4 +60,4 @@ def gradients(
                     squared += offset * offset
                     d_points[e, f] += share * (d_mean[group, s, f] + 2 * of_variance * offset)
                 by_share = along + of_variance * (squared - variance[group, s])
-                d_weight[e, s] = by_share * inverse + d_mass[group, s]
+                d_weight[e, s] = by_share / total + d_mass[group, s]

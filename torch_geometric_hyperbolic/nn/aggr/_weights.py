@@ -57,9 +57,21 @@ class Groups(NamedTuple):
         return ptr2index(self.ptr, output_size=count)
 
 
-def groups_of(index: OptTensor, ptr: OptTensor, size: int | None, dim: int) -> Groups:
-    """The groups that an aggregation is told, with indices in int64."""
-    return Groups(as_int64(index), as_int64(ptr, "ptr"), size, dim)
+def groups_of(
+    x: Tensor, index: OptTensor, ptr: OptTensor, size: int | None, dim: int, name: str = "index"
+) -> Groups:
+    """The groups of ``x`` that an aggregation is told, with indices in int64.
+
+    What they hold is looked at on the CPU only: a GPU would have to be waited for.
+    """
+    groups, count = Groups(as_int64(index, name), as_int64(ptr, "ptr"), size, dim), x.size(dim)
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return groups
+    if index is not None and index.numel() and index.min() < 0:
+        raise IndexError(f"'{name}' must not be negative (got {int(index.min())})")
+    if ptr is not None and (ptr[0] != 0 or ptr[-1] != count or (ptr.diff() < 0).any()):
+        raise ValueError(f"'ptr' must hold offsets that rise from 0 to {count}")
+    return groups
 
 
 def as_int64(index: OptTensor, name: str = "index") -> OptTensor:

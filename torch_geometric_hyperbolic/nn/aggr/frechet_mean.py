@@ -66,7 +66,7 @@ class FrechetMeanAggregation(MidpointAggregation):
         weight: OptTensor = None,
     ) -> Tensor:
         self.assert_two_dimensional_input(x, dim)
-        return frechet_means(x, groups_of(index, ptr, dim_size, dim), weight, self.manifold)
+        return frechet_means(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 
 
 def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifold) -> Tensor:
@@ -88,11 +88,15 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     share = share / total.where(total > 0, 1.0)[group]
     mean = find(points.detach(), share.detach(), group, start, c.detach())
 
-    # Newton steps of length zero have the derivatives of the implicit function: one order each.
-    for _ in range(1 if fused else 2):
+    def newton(mean: Tensor) -> Tensor:
         relative = poincare.rel(mean[group], points, c=c)
         unit, zeta = directions(relative.detach(), c.detach())
         force = torch.zeros_like(mean).index_add(0, group, share * relative)
-        step = solve(force, share.detach(), unit, zeta, group)
-        mean = poincare.move(mean, step, c=c)
+        return poincare.move(mean, solve(force, share.detach(), unit, zeta, group), c=c)
+
+    with torch.no_grad():  # the cost tells means only to the root of rounding
+        mean = newton(mean)
+    # Steps of length zero have the derivatives of the implicit function: one order each.
+    for _ in range(1 if fused else 2):
+        mean = newton(mean)
     return from_ball(mean, x, manifold)

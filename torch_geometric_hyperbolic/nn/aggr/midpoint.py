@@ -68,7 +68,7 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        return midpoint(x, groups_of(index, ptr, dim_size, dim), weight, self.manifold)
+        return midpoint(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(manifold={self.manifold})"

@@ -65,7 +65,7 @@ class TangentAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        groups = groups_of(index, ptr, dim_size, dim)
+        groups = groups_of(x, index, ptr, dim_size, dim)
         return reduce_vectors(x, groups, weight, self.reduction, self.manifold)
 
     def __repr__(self) -> str:

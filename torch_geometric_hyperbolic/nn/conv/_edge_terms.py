@@ -78,7 +78,8 @@ def edge_terms(
     relative_i = relative_j = wide_linear(points_i, to_relative)
     if source is not target:
         relative_j = wide_linear(points_j, to_relative)
-    alpha, beta = _coefficients((points_i, gap_i), (points_j, gap_j), manifold, rowptr, col)
+    nodes = ((points_i, gap_i), (points_j, gap_j))
+    alpha, beta = _coefficients(*nodes, manifold, rowptr, col, dtype)
     absolute = linear(log, to_absolute, first.bias).to(dtype)
     return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
 
@@ -88,7 +89,8 @@ def relative_vectors(
 ) -> EdgeVectors:
     r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
     of_targets, of_sources = _of_nodes(to_ball, target, source, manifold)
-    alpha, beta = _coefficients(of_targets, of_sources, manifold, rowptr, col)
+    dtype = working_dtype(target)
+    alpha, beta = _coefficients(of_targets, of_sources, manifold, rowptr, col, dtype)
     return EdgeVectors(of_targets[0].double(), of_sources[0].double(), alpha, beta, col)
 
 
@@ -98,15 +100,16 @@ def _coefficients(
     manifold: Manifold,
     rowptr: Tensor,
     col: Tensor,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """The scalars of every edge, of points in the ball and their gaps; 1 and 0 in a flat space."""
     (points_i, gap_i), (points_j, gap_j) = of_targets, of_sources
     if isinstance(manifold, Euclidean):
-        alpha = points_i.new_ones(len(col))
+        alpha = points_i.new_ones(len(col), dtype=dtype)
         return alpha, torch.zeros_like(alpha)
     c = curvature(manifold, points_i)
     given = (points_i, gap_i, points_j, gap_j, c, manifold.rel_unit)
-    return edge_coefficients(*given, rowptr, col, points_i.dtype)
+    return edge_coefficients(*given, rowptr, col, dtype)
 
 
 def _of_nodes(

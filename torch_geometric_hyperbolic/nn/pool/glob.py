@@ -88,10 +88,10 @@ def _graphs(x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifol
     check_points(x, "x", min_dim=2)
     if batch is None:
         one = x.new_zeros(x.size(-2), dtype=torch.long)
-        return groups_of(one, None, size or 1, -2)
+        return groups_of(x, one, None, size or 1, -2)
     if size is None or (batch.device.type == "cpu" and not torch.compiler.is_compiling()):
         least = int(batch.max()) + 1 if batch.numel() else 0
         size = least if size is None else size
         if size < least:
             raise ValueError(f"'size' must be at least {least}, as 'batch' asks (got {size})")
-    return groups_of(batch, None, size, -2)
+    return groups_of(x, batch, None, size, -2, "batch")
