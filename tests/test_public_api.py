@@ -170,6 +170,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/farthest.py": "kernels/test_farthest_points.py",
     "kernels/_cpu/frechet_mean.py": "kernels/test_frechet_mean.py",
     "kernels/_cpu/graphs.py": "kernels/test_group_edges.py",
+    "kernels/_cpu/group_moments.py": "kernels/test_group_moments.py",
     "kernels/_cpu/knn.py": "kernels/test_knn.py",
     "kernels/_cpu/local_coordinates.py": "kernels/test_local_coordinates.py",
     "kernels/_cpu/move.py": "kernels/test_move.py",

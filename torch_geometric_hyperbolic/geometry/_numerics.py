@@ -226,7 +226,7 @@ def split_step(c: Curvature) -> Curvature:
     # c = 0 is the flat limit, where any finite radius will do; NaN is to come out as NaN
     if isinstance(c, Tensor):
         return _SPLIT * (-0.5 * c.detach().log2()).clamp(max=60.0).ceil().exp2()
-    exponent = math.ceil(-0.5 * math.log2(c)) if 0 < c < math.inf else 60
+    exponent = math.ceil(-0.5 * math.log2(c)) if c != 0 and c < math.inf else 60
     return _SPLIT * 2.0 ** min(60, exponent)
 
 

@@ -167,7 +167,8 @@ def _still_profiles(z: Tensor, count: int) -> list[Tensor]:
     :math:`A_i / A_{i-1}` find from above: an error shrinks by :math:`\tanh^2(r/2)` a step. Far away
     it grows by the inverse of that, little enough, in the opposite direction.
     """
-    near, far = z.clamp(max=NEAR), z.clamp(min=NEAR)
+    inside = z < NEAR
+    near, far = z.where(inside, NEAR), z.where(~inside, NEAR)
     r_coth = torch.ones_like(near)  # Lambert's continued fraction
     for odd in range(2 * LAMBERT + 1, 0, -2):
         r_coth = odd + near / r_coth
@@ -186,7 +187,7 @@ def _still_profiles(z: Tensor, count: int) -> list[Tensor]:
         after = (2 * i + 1) * (2 * i + 3) / (i + 1) ** 2 * (r_coth * away[-1] - before) / far
         before = away[-1]
         away.append(after)
-    return [torch.where(z < NEAR, a, b) for a, b in zip(close, away, strict=True)]
+    return [torch.where(inside, a, b) for a, b in zip(close, away, strict=True)]
 
 
 def _log_odd(d: Tensor, t: Tensor, n: int, c: Curvature) -> Tensor:
