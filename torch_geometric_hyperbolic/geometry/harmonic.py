@@ -158,14 +158,16 @@ def _still_profiles(z: Tensor, count: int) -> list[Tensor]:
     r""":math:`A_i = \varphi_0 \operatorname{sinhc}(r)^{i+1}` of the dimensions :math:`2i + 3`,
     :math:`i = 0, \ldots`, from :math:`z = r^2`.
 
-    They are derivatives of :math:`r^2 / 2` by :math:`\cosh r`. With :math:`A_{-1} = A_0 = 1`
+    They are, but for factors, derivatives of :math:`y = r^2 / 2` by :math:`x = \cosh r`. From those
+    of :math:`(x^2 - 1) y'' + x y' = 1`, with :math:`A_{-1} = A_0 = 1`,
 
     .. math::
         A_{i-1} = r \coth r\, A_i - \frac{(i + 1)^2}{(2i + 1)(2i + 3)}\, r^2 A_{i+1} .
 
     Near the origin they are the solution that decays with :math:`i`, which the ratios
     :math:`A_i / A_{i-1}` find from above: an error shrinks by :math:`\tanh^2(r/2)` a step. Far away
-    it grows by the inverse of that, little enough, in the opposite direction.
+    it grows by the inverse of that, little enough, in the opposite direction (Gautschi,
+    "Computational Aspects of Three-Term Recurrence Relations" (1967), on such solutions).
     """
     inside = z < NEAR
     near, far = z.where(inside, NEAR), z.where(~inside, NEAR)

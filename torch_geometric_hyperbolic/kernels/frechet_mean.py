@@ -24,7 +24,7 @@ from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels._space import constants
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.group_edges import group_edges
+from torch_geometric_hyperbolic.kernels.group_edges import group_elements
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -195,11 +195,6 @@ def solve_hessian_plainly(*inputs: Tensor) -> Tensor:
 
 if WITH_NUMBA:
 
-    def _groups(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Offsets of each group, and its elements in order."""
-        elements = torch.arange(len(index))
-        return group_edges(elements, index, len(index), count)
-
     @frechet_mean.register_kernel("cpu")
     def _frechet_mean_cpu(
         points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor
@@ -207,7 +202,7 @@ if WITH_NUMBA:
         if fused_engine(points) is None:
             return frechet_mean_reference(points, weight, index, start, c)
         out = start.new_empty(start.shape)
-        groups = _groups(index, len(start))
+        groups = group_elements(index, len(start))
         rest = (start, *constants(points, c), MAX_STEPS, out)
         parallel(loops.means, len(start), points, weight, *groups, *rest, always=True)
         return out
@@ -218,6 +213,6 @@ if WITH_NUMBA:
     ) -> Tensor:
         if fused_engine(rhs) is None:
             return solve_hessian_reference(rhs, weight, unit, zeta, index)
-        out, groups = rhs.new_empty(rhs.shape), _groups(index, len(rhs))
+        out, groups = rhs.new_empty(rhs.shape), group_elements(index, len(rhs))
         parallel(loops.solutions, len(rhs), rhs, weight, unit, zeta, *groups, out)
         return out

@@ -40,6 +40,12 @@ def group_edges(
     return torch.cat([start, counts.cumsum(0)]), source[order].int()
 
 
+def group_elements(index: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
+    """Offsets of each group ``[G + 1]``, and the numbers of its elements in order ``[E]``."""
+    elements = torch.arange(len(index), device=index.device)
+    return group_edges(elements, index, len(index), num_groups)
+
+
 def targets_of_edges(rowptr: Tensor, num_edges: int) -> Tensor:
     """The target of each edge, ``[E]``, of edges grouped by target; waits for no device."""
     targets = torch.arange(rowptr.size(0) - 1, device=rowptr.device)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.group_edges import group_edges
+from torch_geometric_hyperbolic.kernels.group_edges import group_elements
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -57,14 +57,9 @@ def group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int
 @torch.library.custom_op("tgh::group_moments", mutates_args=(), device_types="cpu")
 def _group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int) -> Moments:
     outputs = _outputs(points, weight, index, num_groups)
-    groups = _groups(index, num_groups)
+    groups = group_elements(index, num_groups)
     parallel(loops.moments, num_groups, points, weight, *groups, *outputs)
     return outputs
-
-
-def _groups(index: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    """Offsets of each group, and its points in order."""
-    return group_edges(torch.arange(len(index)), index, len(index), num_groups)
 
 
 @_group_moments.register_fake
@@ -87,7 +82,7 @@ def _group_moments_backward(
 ) -> tuple[Tensor, Tensor]:
     d_points, d_weight = points.new_empty(points.shape), weight.new_empty(weight.shape)
     outputs = (mean, variance, mass, grad_mean, grad_variance, grad_mass)
-    given = (points, weight, *_groups(index, len(mean)), *outputs)
+    given = (points, weight, *group_elements(index, len(mean)), *outputs)
     parallel(loops.gradients, len(mean), *given, d_points, d_weight)
     return d_points, d_weight
 

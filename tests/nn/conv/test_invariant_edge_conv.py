@@ -55,7 +55,7 @@ def test_float32_is_rounded_float64(manifold):
     rough = conv(x.float(), edge_index)
     assert rough.dtype == torch.float32
     exact = conv.double()(x.float().double(), edge_index)
-    torch.testing.assert_close(rough.double(), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rough.double(), exact, rtol=1e-5, atol=1e-5)
 
 
 @each_space

@@ -188,7 +188,7 @@ def test_float32_is_rounded_float64(manifold, network, aggr):
     rough = conv(x.float(), edge_index)
     assert rough.dtype == torch.float32
     torch.testing.assert_close(
-        rough.double(), conv.double()(x.float().double(), edge_index), rtol=1e-4, atol=1e-4
+        rough.double(), conv.double()(x.float().double(), edge_index), rtol=1e-5, atol=1e-5
     )
 
 
