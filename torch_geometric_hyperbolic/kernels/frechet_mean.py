@@ -72,9 +72,8 @@ def frechet_mean_reference(
 
 @torch.library.custom_op("tgh::frechet_mean", mutates_args=())
 def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor) -> Tensor:
-    """Frechet means, as well as the cost tells them: to about the root of float64's rounding.
-
-    One more Newton step makes them exact to rounding; the aggregation takes it.
+    """Frechet means, to about the root of float64's rounding, as well as the cost tells them; the
+    compiled loops take one more Newton step, which makes them exact to rounding.
 
     Args:
         points (torch.Tensor): points of the ball, ``[E, n]``, float64.

@@ -43,6 +43,7 @@ def means(start, stop, points, weight, rowptr, order, begin, c, step, smallest, 
             else:
                 _look(by_safe[0], x, gap, share, size, c, step, vectors)
             if not of_safe < value:
+                mean[0] = by_newton[0]  # the cost tells no more; Newton's step still does
                 break
             mean[0], value = by_safe[0], of_safe
         out[group] = mean[0]

@@ -88,15 +88,11 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     share = share / total.where(total > 0, 1.0)[group]
     mean = find(points.detach(), share.detach(), group, start, c.detach())
 
-    def newton(mean: Tensor) -> Tensor:
+    # Newton steps of length zero have the derivatives of the implicit function: one order each.
+    for _ in range(1 if fused else 2):
         relative = poincare.rel(mean[group], points, c=c)
         unit, zeta = directions(relative.detach(), c.detach())
         force = torch.zeros_like(mean).index_add(0, group, share * relative)
-        return poincare.move(mean, solve(force, share.detach(), unit, zeta, group), c=c)
-
-    with torch.no_grad():  # the cost tells means only to the root of rounding
-        mean = newton(mean)
-    # Steps of length zero have the derivatives of the implicit function: one order each.
-    for _ in range(1 if fused else 2):
-        mean = newton(mean)
+        step = solve(force, share.detach(), unit, zeta, group)
+        mean = poincare.move(mean, step, c=c)
     return from_ball(mean, x, manifold)
