@@ -21,6 +21,7 @@ from torch_geometric_hyperbolic.nn.conv import (
 from torch_geometric_hyperbolic.nn.dense import HorocyclicWaves
 from torch_geometric_hyperbolic.nn.models import (
     EquivariantGNN,
+    FermiDiracDecoder,
     HyperbolicDGCNN,
 )
 from torch_geometric_hyperbolic.nn.pool import (
@@ -59,5 +60,6 @@ __all__ = classes = [
     "knn",
     "knn_graph",
     "EquivariantGNN",
+    "FermiDiracDecoder",
     "HyperbolicDGCNN",
 ]

@@ -1,6 +1,7 @@
 """Whole networks."""
 
 from torch_geometric_hyperbolic.nn.models.equivariant_gnn import EquivariantGNN
+from torch_geometric_hyperbolic.nn.models.fermi_dirac_decoder import FermiDiracDecoder
 from torch_geometric_hyperbolic.nn.models.hyperbolic_dgcnn import HyperbolicDGCNN
 
-__all__ = classes = ["HyperbolicDGCNN", "EquivariantGNN"]
+__all__ = classes = ["HyperbolicDGCNN", "EquivariantGNN", "FermiDiracDecoder"]

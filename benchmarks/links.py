@@ -1,0 +1,329 @@
+"""Where curvature helps: links of a graph predicted from few numbers per node.
+
+A graph loses 15 % of its edges, 5 % for validation and 10 % for the test. Two hyperbolic edge
+convolutions over the rest give every node a point, in the Poincare ball or, for the twin of equal
+size, in Euclidean space, and near points are taken to be linked (`FermiDiracDecoder`). The score
+is the area under the ROC curve, of the edges held out against as many pairs without an edge.
+
+    python benchmarks/links.py train --out FILE.json                     # a generated tree
+    python benchmarks/links.py train --data DIR --out FILE.json
+    python benchmarks/links.py report FILE.json .. --out DIR
+
+DIR is a folder of the `data/` of HGCN (arXiv 1910.12933): `disease_lp`, `airport` or `cora`, the
+last two of which are pickles. Learning rate and dropout are chosen for every space and width by the
+validation edges, from the same values and over the same few seeds, then kept for the other seeds. A
+seed decides on split and weights.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from time import perf_counter
+from typing import Any
+
+import _openmp  # noqa: F401 (first of all)
+import torch
+from _cli import (
+    HelpFormatter,
+    Parser,
+    UsageError,
+    integer,
+    integers,
+    one_line,
+    plain,
+    real,
+    run_command,
+)
+from _files import check_writable, write_json, write_text
+from _link_graphs import GENERATED, graph_name, load_graph
+from _link_pictures import NAMES, plot_points, plot_scores
+from _models import build_manifold, count_parameters
+from _optimizers import make_optimizers
+from _record import device_state, git_state, versions
+from _report import csv_table, markdown_table, percent
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch_geometric import seed_everything
+from torch_geometric.data import Data
+from torch_geometric.nn import GAE
+from torch_geometric.transforms import RandomLinkSplit
+from torch_geometric.utils import add_self_loops, negative_sampling
+from torchmetrics.functional.classification import binary_auroc
+from tqdm import tqdm
+
+from torch_geometric_hyperbolic.kernels import exp0
+from torch_geometric_hyperbolic.manifolds import Manifold
+from torch_geometric_hyperbolic.nn import FermiDiracDecoder, HyperbolicEdgeConv
+
+SPACES = ("poincare", "euclidean")
+#: Epochs between two looks at the validation edges.
+EVERY = 5
+
+
+class Encoder(nn.Module):
+    """Features of a node to its point: a linear map into the space, two edge convolutions."""
+
+    def __init__(self, in_channels: int, channels: int, dropout: float, manifold: Manifold) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(dropout)
+        self.manifold = manifold
+        self.lin = nn.Linear(in_channels, channels)
+        first, last = (nn.Linear(2 * channels, channels) for _ in range(2))
+        self.convs = nn.ModuleList(
+            HyperbolicEdgeConv(net, "mean", manifold=manifold)
+            for net in (nn.Sequential(first, nn.ReLU()), last)
+        )
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        z = exp0(self.lin(self.drop(x)), self.manifold)
+        for conv in self.convs:
+            z = conv(z, edge_index)
+        return z
+
+
+def split(graph: Data, seed: int) -> list[Data]:
+    """Three views of a graph: all see the same edges, each has pairs of its own to be judged by."""
+    seed_everything(seed)
+    cut = RandomLinkSplit(0.05, 0.1, is_undirected=True, add_negative_train_samples=False)
+    train, *others = cut(graph)
+    for part in others:
+        part.edge_index = train.edge_index
+    return [train, *others]
+
+
+def area(model: GAE, z: Tensor, part: Data) -> float:
+    """Area under the ROC curve, for the pairs of one part."""
+    scores = model.decode(z, part.edge_label_index, sigmoid=False)
+    return float(binary_auroc(scores, part.edge_label.long()))
+
+
+def fit(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
+    """Trains one network; its scores, and every node's point at the epoch that validation chose."""
+    train, val, test = split(graph, config["seed"])
+    manifold = build_manifold(config)
+    model = GAE(
+        Encoder(graph.num_features, config["channels"], config["dropout"], manifold),
+        FermiDiracDecoder(manifold),
+    )
+    (optimizer,) = make_optimizers(model, config)
+    # A node sees itself too: one whose edges are all held out is not forgotten.
+    edge_index, _ = add_self_loops(train.edge_index, num_nodes=graph.num_nodes)
+    linked = train.edge_label_index
+    start, best = perf_counter(), {"val": 0.0}
+    for epoch in range(1, config["epochs"] + 1):
+        model.train()
+        apart = negative_sampling(train.edge_index, graph.num_nodes, linked.size(1))
+        pairs = torch.cat([linked, apart], 1)
+        truth = torch.cat([torch.ones(linked.size(1)), torch.zeros(apart.size(1))])
+        z = model.encode(graph.x, edge_index)
+        loss = binary_cross_entropy_with_logits(model.decode(z, pairs, sigmoid=False), truth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if epoch % EVERY and epoch < config["epochs"]:
+            continue
+        if not loss.isfinite():
+            raise UsageError(f"--lrs: the loss became {loss.item()} (got {config['lr']:g})")
+        model.eval()
+        with torch.no_grad():
+            z = model.encode(graph.x, edge_index)
+            found = {"val": area(model, z, val), "test": area(model, z, test), "epoch": epoch}
+        if found["val"] > best["val"]:
+            best, points = found, z
+    about = {key: config[key] for key in ("manifold", "channels", "lr", "dropout", "seed")}
+    size = {
+        "parameters": count_parameters(model),
+        "curvature": torch.as_tensor(manifold.c).item(),
+        "seconds": round(perf_counter() - start, 1),
+    }
+    return {**about, **best, "last": found["test"], "loss": loss.item(), **size}, points
+
+
+def fit_all(
+    graph: Data, config: dict[str, Any], args: argparse.Namespace, bar: tqdm
+) -> list[tuple[dict[str, Any], Tensor]]:
+    """Networks of one space and width: some seeds with all settings, the others with the best."""
+
+    def fits(settings: Iterable[tuple[float, float]], seeds: Iterable[int]) -> list[Any]:
+        found = []
+        for (lr, dropout), seed in product(settings, seeds):
+            found.append(fit(graph, config | {"lr": lr, "dropout": dropout, "seed": seed}))
+            bar.update()
+        return found
+
+    tuning = range(min(args.tuning_seeds, args.seeds))
+    tried = fits(product(args.lrs, args.dropouts), tuning)
+    best = chosen([run for run, _ in tried])[0]
+    return tried + fits([(best["lr"], best["dropout"])], range(len(tuning), args.seeds))
+
+
+def chosen(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of runs of one space and width those with the settings that validation prefers."""
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run["lr"], run["dropout"]), []).append(run)
+    seeds = {run["seed"] for run in min(groups.values(), key=len)}  # all settings have these
+    return max(
+        groups.values(), key=lambda group: mean(run["val"] for run in group if run["seed"] in seeds)
+    )
+
+
+def by_network(record: dict[str, Any]) -> dict[tuple[int, str], list[dict[str, Any]]]:
+    """The chosen runs of every width and space."""
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for run in record["runs"]:
+        groups.setdefault((run["channels"], run["manifold"]), []).append(run)
+    return {network: chosen(runs) for network, runs in groups.items()}
+
+
+def command_train(args: argparse.Namespace) -> None:
+    """Trains all networks and writes their scores."""
+    for path, flag in ((args.out, "--out"), (args.picture, "--picture")):
+        if path is not None:
+            check_writable(path, flag)
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    graph = load_graph(args.data)
+    shared = {"curvature": 1.0, "learnable_curvature": True, "weight_decay": 0.0}
+    shared |= {"epochs": args.epochs}
+    networks = list(product(args.channels, SPACES))
+    tuning = min(args.tuning_seeds, args.seeds)
+    each = len(args.lrs) * len(args.dropouts) * tuning + args.seeds - tuning
+    fitted: list[tuple[dict[str, Any], Tensor]] = []
+    with tqdm(total=each * len(networks), desc=graph_name(args.data), file=sys.stderr) as bar:
+        for width, space in networks:
+            fitted += fit_all(graph, shared | {"channels": width, "manifold": space}, args, bar)
+    record = {
+        "benchmark": "links",
+        "config": shared | {key: plain(getattr(args, key)) for key in ("lrs", "dropouts")},
+        "data": {
+            "name": graph_name(args.data),
+            "nodes": graph.num_nodes,
+            "edges": graph.num_edges // 2,
+            "features": graph.num_features,
+        },
+        "versions": versions(),
+        "git": git_state(),
+        "device": device_state(torch.device("cpu"), 1),
+        "runs": [run for run, _ in fitted],
+    }
+    write_json(args.out, record)
+    if args.picture is not None:
+        first = {space: by_network(record)[args.channels[0], space][0] for space in SPACES}
+        points = {id(run): z for run, z in fitted}
+        plot_points(graph, [(run, points[id(run)]) for run in first.values()], args.picture)
+    sys.stdout.write(markdown_table(table_cells([record])))
+
+
+def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
+    """Scores in percent, a row for each graph and width; the last column compares seed by seed."""
+    scores = [f"{space}{which}" for space in NAMES.values() for which in ("", " (last epoch)")]
+    cells = [["graph", "nodes", "edges", "channels", "parameters", "seeds", *scores, "difference"]]
+    for record in records:
+        found = by_network(record)
+        about = [record["data"]["name"], *(f"{record['data'][k]:,}" for k in ("nodes", "edges"))]
+        for width in dict.fromkeys(width for width, _ in found):
+            groups = [found[width, space] for space in SPACES]
+            size = f"{groups[0][0]['parameters']:,}"
+            row = [*about, str(width), size, str(len(groups[0]))]
+            row += [
+                percent([r[key] for r in group]) for group in groups for key in ("test", "last")
+            ]
+            gaps = [a["test"] - b["test"] for a, b in zip(*groups, strict=True)]
+            cells.append([*row, with_error(gaps)])
+    return cells
+
+
+def with_error(values: list[float]) -> str:
+    """Mean of differences in percent, and its standard error if there are several."""
+    text = f"{100 * mean(values):+.1f}"
+    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return text if error is None else f"{text} ± {100 * error:.1f}"
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Reads one results file of this script."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["benchmark"] != "links":
+            raise ValueError(f"of {record['benchmark']}")
+        table_cells([record])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UsageError(f"RESULTS: cannot read {path}: {one_line(error)}") from None
+    return record
+
+
+def command_report(args: argparse.Namespace) -> None:
+    """Writes the table of some results files, and a picture."""
+    records = [load_record(path) for path in args.results]
+    cells = table_cells(records)
+    write_text(args.out / "table.csv", csv_table(cells))
+    plot_scores({r["data"]["name"]: by_network(r) for r in records}, args.out / "links.png")
+    sys.stdout.write(markdown_table(cells))
+
+
+def parser() -> Parser:
+    """All flags."""
+    parser = Parser("links.py", description=__doc__, formatter_class=HelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train networks", formatter_class=HelpFormatter)
+    train.add_argument(
+        "--data",
+        default=GENERATED,
+        help=f"{GENERATED}: a generated tree; or a folder of HGCN's data",
+    )
+    train.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")
+    train.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="also draw the points of the first of --channels",
+    )
+    train.add_argument(
+        "--channels",
+        type=integers,
+        default=(2, 4, 8, 16),
+        metavar="F,F,..",
+        help="numbers per node",
+    )
+    train.add_argument("--seeds", type=integer(1), default=5, help="number of runs of each")
+    train.add_argument(
+        "--tuning-seeds", type=integer(1), default=2, help="the first of them choose the settings"
+    )
+    train.add_argument(
+        "--lrs",
+        type=real(0, open_low=True),
+        nargs="+",
+        default=(0.01, 0.03, 0.1),
+        metavar="R",
+        help="learning rates to choose from",
+    )
+    train.add_argument(
+        "--dropouts",
+        type=real(0, 1),
+        nargs="+",
+        default=(0.0, 0.5),
+        metavar="P",
+        help="dropouts of the features to choose from",
+    )
+    train.add_argument("--epochs", type=integer(1), default=300, help="steps over all edges")
+    train.add_argument("--threads", type=integer(1), metavar="N", help="CPU threads")
+    train.set_defaults(handler=command_train)
+    report = commands.add_parser("report", help="turn results into a table and a picture")
+    report.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="results files")
+    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    report.set_defaults(handler=command_report)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    made = parser()
+    return run_command(made.prog, made.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Graphs of link prediction are read as their files say."""
+
+import pickle
+
+import networkx
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from _cli import UsageError
+from _link_graphs import GENERATED, NODES, WIDTH, generated_tree, graph_name, load_graph
+
+
+def both_ways(*pairs):
+    return sorted([*pairs, *((j, i) for i, j in pairs)])
+
+
+def edges(graph):
+    return sorted(map(tuple, graph.edge_index.t().tolist()))
+
+
+def test_the_generated_tree_is_a_tree_whose_features_wander():
+    graph = load_graph(GENERATED)
+    assert graph.x.shape == (NODES, WIDTH)
+    tree = networkx.Graph(edges(graph))
+    assert networkx.is_tree(tree)
+    assert tree.number_of_nodes() == NODES
+    x, edge_index = generated_tree(0)
+    near = (x[edge_index[0]] - x[edge_index[1]]).square().sum(1).mean()
+    apart = (x[edge_index[0]] - x[edge_index[1].roll(1)]).square().sum(1).mean()
+    assert near < 0.5 * apart
+    assert torch.equal(graph.x, load_graph(GENERATED).x)
+    assert not torch.equal(x, generated_tree(1)[0])
+
+
+def write_tree(folder, count=4):
+    (folder / "disease_lp.edges.csv").write_text("7,3\n7,9\n9,1\n")
+    x = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [6.0, 5.0]])[:count]
+    scipy.sparse.save_npz(folder / "disease_lp.feats.npz", scipy.sparse.csr_matrix(x))
+
+
+def test_nodes_of_a_csv_file_are_numbered_as_they_appear(tmp_path):
+    write_tree(tmp_path)
+    graph = load_graph(str(tmp_path))
+    assert edges(graph) == both_ways((0, 1), (0, 2), (2, 3))  # of 7, 3, 9, 1
+    raw = torch.tensor([1.0, 2.0, 3.0, 6.0])
+    torch.testing.assert_close(graph.x[:, 0], (raw - 3) / raw.std())
+    assert graph.x[:, 1].tolist() == [0, 0, 0, 0]  # a constant tells nothing
+    assert graph_name(str(tmp_path)) == tmp_path.name
+
+
+def test_a_pickled_graph_of_networkx(tmp_path):
+    graph = networkx.Graph([("b", "a"), ("a", "c"), ("c", "c")])
+    for number, node in enumerate(graph.nodes):
+        graph.nodes[node]["feat"] = np.array([number, number**2], dtype=float)
+    (tmp_path / "airport.p").write_bytes(pickle.dumps(graph))
+    read = load_graph(str(tmp_path))
+    assert edges(read) == both_ways((0, 1), (1, 2))  # of b, a, c, without the loop
+    assert read.x.dtype == torch.float32
+    torch.testing.assert_close(read.x[:, 0], torch.tensor([-1.0, 0.0, 1.0]))
+
+
+def test_citations_in_planetoids_layout(tmp_path):
+    count = 502  # PyG takes 500 papers for validation
+    known = [[1, 1, 0, 0], [0, 2, 0, 0], *[[0, 0, 0, 1]] * (count - 2)]
+    rows = {"x": known[:1], "allx": known, "tx": [[0, 0, 1, 3]]}
+    for name, values in rows.items():
+        with (tmp_path / f"ind.small.{name}").open("wb") as file:
+            pickle.dump(scipy.sparse.csr_matrix(np.array(values, dtype=np.float32)), file)
+    for name, values in (("y", rows["x"]), ("ally", known), ("ty", rows["tx"])):
+        (tmp_path / f"ind.small.{name}").write_bytes(pickle.dumps(np.eye(2)[[0] * len(values)]))
+    (tmp_path / "ind.small.graph").write_bytes(pickle.dumps({0: [1], 1: [0, count], count: [1]}))
+    (tmp_path / "ind.small.test.index").write_text(f"{count}\n")
+    graph = load_graph(str(tmp_path))
+    assert edges(graph) == both_ways((0, 1), (1, count))
+    expected = torch.tensor([[0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 0.25, 0.75]])
+    torch.testing.assert_close(graph.x[[0, 1, count]], expected)
+
+
+def test_what_is_wrong_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match="--data: no such folder, and not tree \\(got nowhere\\)"):
+        load_graph("nowhere")
+    with pytest.raises(UsageError, match="--data: no file like \\*.edges.csv, airport.p, "):
+        load_graph(str(tmp_path))
+    write_tree(tmp_path, count=3)
+    with pytest.raises(UsageError, match="--data: 4 nodes have edges, 3 have features \\(got "):
+        load_graph(str(tmp_path))
+    (tmp_path / "disease_lp.feats.npz").unlink()
+    with pytest.raises(UsageError, match="No such file"):
+        load_graph(str(tmp_path))

@@ -1,0 +1,163 @@
+"""Probabilities of links: the formula, what it is invariant to, and PyG's auto-encoder."""
+
+import mpmath
+import pytest
+import torch
+from torch_geometric.nn import GAE
+
+from tests.nn.conv.helpers import CURVED, SPACES, assert_near, points
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
+from torch_geometric_hyperbolic.nn import FermiDiracDecoder, HyperbolicEdgeConv
+from torch_geometric_hyperbolic.testing import assert_isometry_invariant
+
+PAIRS = torch.tensor([[0, 1, 2, 5, 5], [1, 0, 4, 3, 5]])
+each_space = pytest.mark.parametrize("manifold", [*SPACES, *CURVED], ids=repr)
+
+
+def distance(x, y, manifold):
+    """Of two points, in 60 digits."""
+    x, y = ([mpmath.mpf(value) for value in point.tolist()] for point in (x, y))
+    squared = mpmath.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+    if isinstance(manifold, Euclidean):
+        return mpmath.sqrt(squared)
+    c = mpmath.mpf(manifold.c)
+    if isinstance(manifold, Lorentz):  # Minkowski's square of y - x is 2 (cosh(d) - 1) / c
+        apart = squared - 2 * (x[0] - y[0]) ** 2
+        return 2 / mpmath.sqrt(c) * mpmath.asinh(mpmath.sqrt(c * apart) / 2)
+    gaps = [1 - c * mpmath.fsum(a * a for a in point) for point in (x, y)]
+    return mpmath.acosh(1 + 2 * c * squared / (gaps[0] * gaps[1])) / mpmath.sqrt(c)
+
+
+@each_space
+def test_probabilities_are_those_of_the_formula(manifold):
+    z = points(manifold, 6, 3, radius=2.0)
+    decoder = FermiDiracDecoder(manifold, r=1.5, t=0.7).double()
+    found = decoder(z, PAIRS)
+    with mpmath.workdps(60):
+        for value, i, j in zip(found.tolist(), *PAIRS.tolist(), strict=True):
+            d = distance(z[i], z[j], manifold)
+            exact = 1 / (mpmath.exp((d**2 - mpmath.mpf(1.5)) / mpmath.mpf(0.7)) + 1)
+            assert abs(value - exact) < 1e-7  # float64 tensors, but r and t began in float32
+    logits = decoder(z, PAIRS, sigmoid=False)
+    assert_near(logits.sigmoid(), found)
+    assert logits.min() < 0 < logits.max()
+
+
+@each_space
+def test_all_pairs_are_the_same_pairs(manifold):
+    z = points(manifold, 6, 3)
+    decoder = FermiDiracDecoder(manifold).double()
+    for sigmoid in (True, False):
+        table = decoder.forward_all(z, sigmoid=sigmoid)
+        assert table.shape == (6, 6)
+        assert_near(table[PAIRS[0], PAIRS[1]], decoder(z, PAIRS, sigmoid=sigmoid))
+        assert_near(table, table.t())
+
+
+@each_space
+def test_isometries_change_nothing(manifold):
+    z = points(manifold, 6, 3)
+    decoder = FermiDiracDecoder(manifold).double()
+    assert_isometry_invariant(
+        lambda z: decoder(z, PAIRS, sigmoid=False), z, manifold=manifold, length=3.0
+    )
+
+
+@each_space
+def test_a_link_is_as_likely_as_none_at_the_root_of_r(manifold):
+    v = torch.tensor([[0.0, 0.0], [0.6, 0.8]], dtype=torch.float64)
+    z = manifold.exp0(v)
+    d = manifold.dist(z[0], z[1]).item()
+    pair = torch.tensor([[0], [1]])
+    assert_near(
+        FermiDiracDecoder(manifold, r=d**2).double()(z, pair), torch.full((1,), 0.5).double(), 1e-7
+    )
+    steep, flat = (FermiDiracDecoder(manifold, r=d**2 / 2, t=t).double() for t in (0.5, 2.0))
+    logits = [decoder(z, pair, sigmoid=False).item() for decoder in (steep, flat)]
+    assert logits[0] == pytest.approx(4 * logits[1], rel=1e-6)
+    assert logits[1] == pytest.approx(-(d**2) / 4, rel=1e-6)
+
+
+@each_space
+def test_gradients_are_those_of_finite_differences(manifold):
+    z = points(manifold, 6, 3).detach()
+    decoder = FermiDiracDecoder(manifold)
+
+    def function(z, r, log_t):
+        return torch.func.functional_call(
+            decoder, {"r": r, "log_t": log_t}, (z, PAIRS[:, :4]), {"sigmoid": False}
+        )
+
+    numbers = [torch.tensor(value, dtype=torch.float64) for value in (2.0, 0.3)]
+    inputs = [tensor.requires_grad_() for tensor in (z, *numbers)]
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("manifold", SPACES, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_far_and_equal_points_are_finite(manifold, dtype):
+    v = torch.tensor([[30.0, 0.0], [-30.0, 0.0], [0.0, 0.0], [0.0, 0.0]], dtype=dtype)
+    z = manifold.exp0(v).requires_grad_()
+    decoder = FermiDiracDecoder(manifold).to(dtype)
+    out = decoder(z, torch.tensor([[0, 2, 0], [1, 3, 0]]))
+    assert out[0] == 0
+    assert out[1:].tolist() == pytest.approx([1 / (1 + torch.e**-2)] * 2, rel=1e-6)
+    out.sum().backward()
+    assert z.grad.isfinite().all()
+    assert z.grad[2:].abs().max() == 0
+
+
+@pytest.mark.parametrize("manifold", SPACES, ids=repr)
+def test_an_auto_encoder_of_pyg_learns_and_begins_anew(manifold):
+    torch.manual_seed(0)
+    conv = HyperbolicEdgeConv(torch.nn.Linear(2 * 3, 2), "mean", manifold=manifold)
+    model = GAE(conv, FermiDiracDecoder(manifold, r=1.0, t=0.5))
+    x = points(manifold, 6, 3, dtype=torch.float32)
+    edge_index = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 3]])
+    apart = torch.tensor([[0, 1, 2, 0, 4], [3, 4, 5, 4, 2]])
+    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+
+    def loss():
+        return model.recon_loss(model.encode(x, edge_index), edge_index, apart)
+
+    before = loss().item()
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert loss() < 0.7 * before
+    assert model.decoder.r != 1.0
+    model.reset_parameters()
+    assert model.decoder.r == 1.0
+    assert model.decoder.log_t.exp().item() == pytest.approx(0.5)
+
+
+def test_a_learnt_curvature_has_a_gradient():
+    ball = PoincareBall(learnable=True)
+    decoder = FermiDiracDecoder(ball)
+    assert {name for name, _ in decoder.named_parameters()} >= {"r", "log_t"}
+    decoder(points(PoincareBall(), 6, 3, dtype=torch.float32), PAIRS).sum().backward()
+    assert all(parameter.grad.abs() > 0 for parameter in decoder.parameters())
+
+
+def test_without_pairs_there_are_no_probabilities():
+    ball = PoincareBall()
+    assert FermiDiracDecoder(ball)(ball.random(3, 2), torch.empty(2, 0).long()).shape == (0,)
+
+
+def test_it_says_what_it_is():
+    assert repr(FermiDiracDecoder(Euclidean())) == (
+        "FermiDiracDecoder(manifold=Euclidean(), r=2.0, t=1.0)"
+    )
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(TypeError, match="'manifold' must be"):
+        FermiDiracDecoder("ball")
+    for name in ("r", "t"):
+        with pytest.raises(ValueError, match=f"'{name}' must be positive and finite \\(got 0"):
+            FermiDiracDecoder(PoincareBall(), **{name: 0.0})
+    decoder = FermiDiracDecoder(PoincareBall())
+    for call in (lambda z: decoder(z, PAIRS), decoder.forward_all):
+        with pytest.raises(ValueError, match="'z' must have 2 dimensions"):
+            call(torch.zeros(3))

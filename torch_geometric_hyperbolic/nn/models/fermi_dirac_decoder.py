@@ -1,0 +1,97 @@
+r"""Probabilities of links between points of a manifold."""
+
+import torch
+from torch import Tensor
+
+from torch_geometric_hyperbolic.checks import check_manifold, check_points, check_positive
+from torch_geometric_hyperbolic.manifolds import Manifold
+
+
+class FermiDiracDecoder(torch.nn.Module):
+    r"""The decoder of `"Hyperbolic Graph Convolutional Neural Networks"
+    <https://arxiv.org/abs/1910.12933>`_ (equation 14): near points are linked.
+
+    .. math::
+        p(\mathbf{x}_i, \mathbf{x}_j) = \Bigl( \exp \bigl(
+        (d(\mathbf{x}_i, \mathbf{x}_j)^2 - r) / t \bigr) + 1 \Bigr)^{-1}
+
+    For :class:`torch_geometric.nn.GAE` and wherever its
+    :class:`~torch_geometric.nn.models.InnerProductDecoder` goes: an inner product of coordinates
+    means nothing in a curved space, a distance does. Both numbers are learnt, :math:`t` by its
+    logarithm. Invariant to isometries. Cost :math:`O(F)` per pair of nodes.
+
+    Args:
+        manifold (Manifold): The space of the points.
+        r (float, optional): Squared distance at which a link is as likely as none.
+            (default: :obj:`2.0`)
+        t (float, optional): How much longer a squared distance makes it :math:`e` times less
+            likely, against its absence. (default: :obj:`1.0`)
+
+    Raises:
+        TypeError, ValueError: naming the argument, for a wrong manifold, number or shape.
+
+    Example:
+        >>> from torch_geometric.nn import GAE
+        >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
+        >>> from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv
+        >>> ball = PoincareBall()
+        >>> encoder = HyperbolicEdgeConv(torch.nn.Linear(2 * 3, 2), "mean", manifold=ball)
+        >>> model = GAE(encoder, FermiDiracDecoder(ball))
+        >>> edge_index = torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> z = model.encode(ball.random(4, 3), edge_index)
+        >>> model.decode(z, edge_index).shape
+        torch.Size([3])
+        >>> bool(model.recon_loss(z, edge_index) > 0)
+        True
+    """
+
+    def __init__(self, manifold: Manifold, r: float = 2.0, t: float = 1.0) -> None:
+        super().__init__()
+        check_manifold(manifold)
+        check_positive(r, "r")
+        check_positive(t, "t")
+        self.manifold = manifold
+        self._start = (float(r), float(t))
+        self.r = torch.nn.Parameter(torch.empty(()))
+        self.log_t = torch.nn.Parameter(torch.empty(()))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters of the module."""
+        r, t = self._start
+        torch.nn.init.constant_(self.r, r)
+        torch.nn.init.constant_(self.log_t, t)
+        self.log_t.data.log_()
+
+    def forward(self, z: Tensor, edge_index: Tensor, sigmoid: bool = True) -> Tensor:
+        r"""Probabilities of some links.
+
+        Args:
+            z (torch.Tensor): Points on ``manifold``, ``[N, ambient_dim]``.
+            edge_index (torch.Tensor): Pairs of nodes, ``[2, E]``.
+            sigmoid (bool, optional): Whether to return probabilities, or else their logits
+                :math:`(r - d^2) / t`. (default: :obj:`True`)
+
+        Returns:
+            ``[E]``.
+        """
+        check_points(z, "z", dim=2)
+        return self._decode(self.manifold.dist(z[edge_index[0]], z[edge_index[1]]), sigmoid)
+
+    def forward_all(self, z: Tensor, sigmoid: bool = True) -> Tensor:
+        """Probabilities of all links, ``[N, N]``, or their logits. :math:`O(N^2 F)`.
+
+        Args:
+            z (torch.Tensor): Points on ``manifold``, ``[N, ambient_dim]``.
+            sigmoid (bool, optional): Whether to return probabilities. (default: :obj:`True`)
+        """
+        check_points(z, "z", dim=2)
+        return self._decode(self.manifold.dist(z[:, None], z[None]), sigmoid)
+
+    def _decode(self, distance: Tensor, sigmoid: bool) -> Tensor:
+        logits = (self.r - distance.square()) / self.log_t.exp()
+        return logits.sigmoid() if sigmoid else logits
+
+    def __repr__(self) -> str:
+        r, t = self._start
+        return f"{type(self).__name__}(manifold={self.manifold}, r={r}, t={t})"
