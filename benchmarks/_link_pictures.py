@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from _plots import COLOURS, MARKERS, plt, save
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Circle
 from torch import Tensor
@@ -69,7 +68,8 @@ def plot_points(graph: Data, drawn: list[tuple[dict[str, Any], Tensor]], path: P
             axis.add_patch(Circle((0, 0), 1, facecolor="#f6f6f6", edgecolor="black"))
             z = z * run["curvature"] ** 0.5  # points of the unit disk
         x = seen_from_mean(z, PoincareBall() if curved else Euclidean())
-        draw_edges(axis, x, graph.edge_index, curved)
+        curves = geodesics(x, graph.edge_index, curved).numpy()
+        axis.add_collection(LineCollection(curves, colors="black", linewidths=0.25, alpha=0.35))
         shown = axis.scatter(
             *x[order].T,
             c=links[order].clamp(min=1),
@@ -93,15 +93,14 @@ def seen_from_mean(z: Tensor, manifold: Manifold) -> Tensor:
     return manifold.exp0(manifold.rel(centre.expand_as(z), z))
 
 
-def draw_edges(axis: Axes, x: Tensor, edge_index: Tensor, curved: bool) -> None:
-    """Every edge as the shortest curve between its ends."""
+def geodesics(x: Tensor, edge_index: Tensor, curved: bool) -> Tensor:
+    """The shortest curves between linked points of the plane or the unit disk, ``[E, S, 2]``."""
     ends = x[edge_index[:, edge_index[0] < edge_index[1]]]  # [2, E, 2]
-    if curved:  # a straight line in Klein's disk
+    if curved:  # straight lines in Klein's disk
         ends = 2 * ends / (1 + ends.square().sum(-1, keepdim=True))
     share = torch.linspace(0, 1, STEPS, dtype=x.dtype)[:, None]
     curves = torch.lerp(ends[0][:, None], ends[1][:, None], share)
-    if curved:
-        gap = (1 - curves.square().sum(-1, keepdim=True)).clamp(min=0)
-        curves = curves / (1 + gap.sqrt())
-    lines = LineCollection(list(curves.numpy()), colors="black", linewidths=0.25, alpha=0.35)
-    axis.add_collection(lines)
+    if not curved:
+        return curves
+    gap = (1 - curves.square().sum(-1, keepdim=True)).clamp(min=0)
+    return curves / (1 + gap.sqrt())
