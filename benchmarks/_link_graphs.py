@@ -1,15 +1,17 @@
 """Graphs whose links are to be predicted: where they come from."""
 
 import csv
-import pickle
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 import torch
 from _cli import UsageError, one_line
 from _configurations import parents
+from _images import ArrayUnpickler
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 from torch_geometric.data import Data
@@ -19,6 +21,13 @@ from torch_geometric.utils import remove_self_loops, to_undirected
 GENERATED = "tree"
 NODES, WIDTH = 600, 8  # of the generated tree, and of its features
 NOISE = 0.5  # of a node's features, where those of a child and its parent differ by about 1
+#: What a pickled graph is made of.
+GRAPHS = (
+    ("builtins", "dict"),
+    ("networkx.classes.graph", "Graph"),
+    ("networkx.classes.reportviews", "NodeView"),
+    ("networkx.classes.coreviews", "AdjacencyView"),
+)
 
 
 def load_graph(spec: str) -> Data:
@@ -81,9 +90,20 @@ def read_csv(file: Path) -> tuple[Tensor, Tensor]:
     return standardised(torch.from_numpy(x.toarray())), torch.tensor(edges).t()
 
 
-def read_pickle(file: Path) -> tuple[Tensor, Tensor]:
-    """A pickled `networkx` graph, whose nodes have features `feat`. Runs what is in the file."""
-    graph = pickle.loads(file.read_bytes())
+class GraphUnpickler(ArrayUnpickler):
+    """Reads graphs of networkx too; runs nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A graph, its views, a dict; else what makes an array."""
+        if (module, name) in GRAPHS:
+            return getattr(import_module(module), name)
+        return super().find_class(module, name)
+
+
+def read_networkx(file: Path) -> tuple[Tensor, Tensor]:
+    """A pickled graph of networkx, whose nodes have features `feat`."""
+    with file.open("rb") as pickled:
+        graph = GraphUnpickler(pickled).load()
     numbers = {node: number for number, node in enumerate(graph.nodes)}
     x = np.array([graph.nodes[node]["feat"] for node in numbers])
     edges = [[numbers[i], numbers[j]] for i, j in graph.edges]
@@ -91,8 +111,8 @@ def read_pickle(file: Path) -> tuple[Tensor, Tensor]:
 
 
 def read_citations(file: Path) -> tuple[Tensor, Tensor]:
-    """Files `ind.NAME.*` in the Planetoid layout, words of each paper in equal shares. Runs what is
-    in the files.
+    """Files `ind.NAME.*` in the Planetoid layout, each paper's words in equal shares. Code in their
+    pickles is run.
     """
     data = read_planetoid_data(str(file.parent), file.name.split(".")[1])
     return normalize(data.x, p=1, dim=1), data.edge_index
@@ -101,6 +121,6 @@ def read_citations(file: Path) -> tuple[Tensor, Tensor]:
 #: How a folder is read that holds such a file.
 READERS: Mapping[str, Callable[[Path], tuple[Tensor, Tensor]]] = {
     "*.edges.csv": read_csv,
-    "airport.p": read_pickle,
+    "airport.p": read_networkx,
     "ind.*.graph": read_citations,
 }

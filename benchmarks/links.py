@@ -9,8 +9,8 @@ is the area under the ROC curve, of the edges held out against as many pairs wit
     python benchmarks/links.py train --data DIR --out FILE.json
     python benchmarks/links.py report FILE.json .. --out DIR
 
-DIR is a folder of the `data/` of HGCN (arXiv 1910.12933): `disease_lp`, `airport` or `cora`, the
-last two of which are pickles. Learning rate and dropout are chosen for every space and width by the
+DIR is a folder of the `data/` of HGCN (arXiv 1910.12933): `disease_lp`, `airport`, or `cora`, whose
+pickles run what is in them. Learning rate and dropout are chosen for every space and width by the
 validation edges, from the same values and over the same few seeds, then kept for the other seeds. A
 seed decides on split and weights.
 """

@@ -1,6 +1,8 @@
 """Graphs of link prediction are read as their files say."""
 
+import os
 import pickle
+from pathlib import Path
 
 import networkx
 import numpy as np
@@ -9,6 +11,8 @@ import scipy.sparse
 import torch
 from _cli import UsageError
 from _link_graphs import GENERATED, NODES, WIDTH, generated_tree, graph_name, load_graph
+
+REAL = Path(os.environ.get("TGH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "hgcn"
 
 
 def both_ways(*pairs):
@@ -60,6 +64,18 @@ def test_a_pickled_graph_of_networkx(tmp_path):
     torch.testing.assert_close(read.x[:, 0], torch.tensor([-1.0, 0.0, 1.0]))
 
 
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("run",)
+
+    (tmp_path / "airport.p").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(
+        UsageError, match="--data: a pickle that asks for builtins.print is refused"
+    ):
+        load_graph(str(tmp_path))
+
+
 def test_citations_in_planetoids_layout(tmp_path):
     count = 502  # PyG takes 500 papers for validation
     known = [[1, 1, 0, 0], [0, 2, 0, 0], *[[0, 0, 0, 1]] * (count - 2)]
@@ -75,6 +91,21 @@ def test_citations_in_planetoids_layout(tmp_path):
     assert edges(graph) == both_ways((0, 1), (1, count))
     expected = torch.tensor([[0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 0.25, 0.75]])
     torch.testing.assert_close(graph.x[[0, 1, count]], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "links", "features"),
+    [("disease_lp", 2665, 2664, 11), ("airport", 3188, 18630, 5), ("cora", 2708, 5278, 1433)],
+)
+def test_the_graphs_of_hgcn(name, nodes, links, features):
+    if not REAL.is_dir():
+        pytest.skip("the real data is not here: set TGH_DATA")
+    graph = load_graph(str(REAL / name))
+    assert graph.x.shape == (nodes, features)
+    assert graph.x.isfinite().all()
+    assert graph.num_edges == 2 * links
+    assert graph.is_undirected()
+    assert not graph.has_self_loops()
 
 
 def test_what_is_wrong_is_one_line(tmp_path):
