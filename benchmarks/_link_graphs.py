@@ -21,6 +21,8 @@ from torch_geometric.utils import remove_self_loops, to_undirected
 GENERATED = "tree"
 NODES, WIDTH = 600, 8  # of the generated tree, and of its features
 NOISE = 0.5  # of a node's features, where those of a child and its parent differ by about 1
+#: Edges of which 5 % are one.
+FEWEST = 20
 #: What a pickled graph is made of.
 GRAPHS = (
     ("builtins", "dict"),
@@ -41,6 +43,11 @@ def load_graph(spec: str) -> Data:
     except Exception as error:  # damaged files raise nearly anything, from KeyError to BadZipFile
         raise UsageError(f"--data: {one_line(error)} (got {spec})") from error
     edge_index = to_undirected(remove_self_loops(edge_index)[0], num_nodes=len(x))
+    if edge_index.size(1) < 2 * FEWEST:
+        links = edge_index.size(1) // 2
+        raise UsageError(
+            f"--data: a graph of {FEWEST} edges or more is needed (got {links} in {spec})"
+        )
     return Data(x=x.float(), edge_index=edge_index)
 
 

@@ -4,6 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
+import _link_graphs
 import networkx
 import numpy as np
 import pytest
@@ -17,6 +18,12 @@ REAL = Path(os.environ.get("TGH_DATA", Path(__file__).parents[3] / "shared" / "d
 
 def both_ways(*pairs):
     return sorted([*pairs, *((j, i) for i, j in pairs)])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Graphs may be too small to be split."""
+    monkeypatch.setattr(_link_graphs, "FEWEST", 1)
 
 
 def edges(graph):
@@ -43,7 +50,7 @@ def write_tree(folder, count=4):
     scipy.sparse.save_npz(folder / "disease_lp.feats.npz", scipy.sparse.csr_matrix(x))
 
 
-def test_nodes_of_a_csv_file_are_numbered_as_they_appear(tmp_path):
+def test_nodes_of_a_csv_file_are_numbered_as_they_appear(tmp_path, small):
     write_tree(tmp_path)
     graph = load_graph(str(tmp_path))
     assert edges(graph) == both_ways((0, 1), (0, 2), (2, 3))  # of 7, 3, 9, 1
@@ -53,7 +60,7 @@ def test_nodes_of_a_csv_file_are_numbered_as_they_appear(tmp_path):
     assert graph_name(str(tmp_path)) == tmp_path.name
 
 
-def test_a_pickled_graph_of_networkx(tmp_path):
+def test_a_pickled_graph_of_networkx(tmp_path, small):
     graph = networkx.Graph([("b", "a"), ("a", "c"), ("c", "c")])
     for number, node in enumerate(graph.nodes):
         graph.nodes[node]["feat"] = np.array([number, number**2], dtype=float)
@@ -76,7 +83,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
         load_graph(str(tmp_path))
 
 
-def test_citations_in_planetoids_layout(tmp_path):
+def test_citations_in_planetoids_layout(tmp_path, small):
     count = 502  # PyG takes 500 papers for validation
     known = [[1, 1, 0, 0], [0, 2, 0, 0], *[[0, 0, 0, 1]] * (count - 2)]
     rows = {"x": known[:1], "allx": known, "tx": [[0, 0, 1, 3]]}
@@ -112,6 +119,9 @@ def test_what_is_wrong_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="--data: no such folder, and not tree \\(got nowhere\\)"):
         load_graph("nowhere")
     with pytest.raises(UsageError, match="--data: no file like \\*.edges.csv, airport.p, "):
+        load_graph(str(tmp_path))
+    write_tree(tmp_path)
+    with pytest.raises(UsageError, match="--data: a graph of 20 edges or more .* \\(got 3 in "):
         load_graph(str(tmp_path))
     write_tree(tmp_path, count=3)
     with pytest.raises(UsageError, match="--data: 4 nodes have edges, 3 have features \\(got "):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from _cli import UsageError
 from _link_graphs import load_graph
+from _link_net import Encoder, area, fit, split
 from _link_pictures import geodesics, seen_from_mean
-from links import Encoder, area, chosen, fit, split, table_cells
+from links import chosen, table_cells
 from torch_geometric.data import Data
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
@@ -159,6 +160,10 @@ def test_what_is_wrong_is_one_line(tmp_path, capsys):
     )
     assert "--out: cannot write" in error("train", "--out", tmp_path)
     assert "--picture: cannot write" in error("train", "--out", out, "--picture", tmp_path)
+    assert error("train", "--out", out, "--lrs", "0.1", "0.1").endswith("once (got 0.1 0.1)")
+    assert error("train", "--out", out, "--channels", "4,2", "--picture", out).endswith(
+        "--picture: the first of --channels must be 2 (got 4)"
+    )
     diverges = ["--lrs", "1e30", "--channels", "2", "--epochs", "5", "--seeds", "1"]
     assert "--lrs: the loss became" in error("train", "--out", out, *diverges)
     assert not out.exists()
