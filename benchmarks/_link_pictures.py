@@ -17,7 +17,7 @@ from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold, PoincareBa
 from torch_geometric_hyperbolic.nn import global_frechet_mean_pool
 
 NAMES = {"poincare": "Poincaré ball", "euclidean": "Euclidean"}
-STEPS = 24  # of a geodesic's curve
+STEPS = 64  # of a geodesic's curve
 
 
 def plot_scores(
