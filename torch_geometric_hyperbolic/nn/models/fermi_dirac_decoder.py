@@ -8,8 +8,9 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 
 
 class FermiDiracDecoder(torch.nn.Module):
-    r"""The decoder of `"Hyperbolic Graph Convolutional Neural Networks"
-    <https://arxiv.org/abs/1910.12933>`_ (equation 14): near points are linked.
+    r"""The decoder of links in `"Hyperbolic Graph Convolutional Neural Networks"
+    <https://arxiv.org/abs/1910.12933>`_, the edge probability of `"Hyperbolic Geometry of Complex
+    Networks" <https://arxiv.org/abs/1006.5169>`_ with a squared distance: near points are linked.
 
     .. math::
         p(\mathbf{x}_i, \mathbf{x}_j) = \Bigl( \exp \bigl(
@@ -24,8 +25,8 @@ class FermiDiracDecoder(torch.nn.Module):
         manifold (Manifold): The space of the points.
         r (float, optional): Squared distance at which a link is as likely as none.
             (default: :obj:`2.0`)
-        t (float, optional): How much longer a squared distance makes it :math:`e` times less
-            likely, against its absence. (default: :obj:`1.0`)
+        t (float, optional): By how much a squared distance must grow to make the odds of a link
+            :math:`e` times smaller. (default: :obj:`1.0`)
 
     Raises:
         TypeError, ValueError: naming the argument, for a wrong manifold, number or shape.
