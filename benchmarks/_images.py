@@ -2,7 +2,6 @@
 
 import argparse
 import gzip
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from _cli import UsageError, integer, one_line
 from _data import Samples
+from _unpickle import ArrayUnpickler
 from numpy.typing import NDArray
 
 #: Height, width and channels of the images that a prefix of `--data` asks for.
@@ -130,27 +130,6 @@ def read_batches(path: Path, train: bool) -> Part:
     labels = np.concatenate([batch[b"labels"] for batch in batches])
     names = [name.decode() for name in read_pickle(path / "batches.meta")[b"label_names"]]
     return Part(images.transpose(0, 2, 3, 1), labels, names)
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads numbers, strings, lists, dicts and NumPy arrays; runs nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What rebuilds an array, under the names of old and new NumPy; all else is refused."""
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.empty(0).__reduce__()[0]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):
-            return latin1_bytes
-        raise pickle.UnpicklingError(f"a pickle that asks for {module}.{name} is refused")
-
-
-def latin1_bytes(text: str, encoding: str) -> bytes:
-    """The bytes that Python 3 writes into a pickle of protocol 2 as text."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"a pickle that asks for the encoding {encoding} is refused")
-    return text.encode("latin1")
 
 
 def read_pickle(path: Path) -> dict[bytes, Any]:

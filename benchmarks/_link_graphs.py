@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from _cli import UsageError, one_line
 from _configurations import parents
-from _images import ArrayUnpickler
+from _unpickle import ArrayUnpickler
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 from torch_geometric.data import Data
