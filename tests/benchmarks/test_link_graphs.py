@@ -115,6 +115,18 @@ def test_the_graphs_of_hgcn(name, nodes, links, features):
     assert not graph.has_self_loops()
 
 
+def test_one_feature_alone_tells_places_in_the_disease_tree():
+    """As the page of results says."""
+    if not REAL.is_dir():
+        pytest.skip("the real data is not here: set TGH_DATA")
+    graph = load_graph(str(REAL / "disease_lp"))
+    i, j = graph.edge_index
+    *others, last = ((graph.x[i] - graph.x[j]).square().mean(0) / 2).tolist()  # 1 at random
+    assert len(others) == 10
+    assert all(0.9 < value < 1.15 for value in others)
+    assert last < 1.5e-3
+
+
 def test_what_is_wrong_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="--data: no such folder, and not tree \\(got nowhere\\)"):
         load_graph("nowhere")
