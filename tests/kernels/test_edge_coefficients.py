@@ -290,4 +290,5 @@ def test_gradients_of_transposed_points_are_described_as_they_are():
     kept, grads = torch.rand(2, 60, dtype=torch.float64), torch.rand(2, 60)
     c = torch.ones((), dtype=torch.float64)
     given = (points, gap, points.clone(memory_format=torch.preserve_format), gap, c, 1.0)
-    opcheck(torch.ops.tgh.edge_coefficients_backward.default, (*given, rowptr, col, kept, *grads))
+    given = (*given, rowptr, col, kept, *grads, False)
+    opcheck(torch.ops.tgh.edge_coefficients_backward.default, given)

@@ -220,6 +220,30 @@ def flat_and_far(device: torch.device) -> None:
     compare(d_gap_j, -0.5 * col.bincount(minlength=SOURCES)[:, None].double())
 
 
+def shared_nodes(device: torch.device, dtype: torch.dtype) -> None:
+    """Targets that are the sources: the operators return one gradient for both."""
+    absolute, _, _, alpha, beta, rowptr, col = terms(device, dtype, 5, sources=len(DEGREES))
+    relative = torch.randn(len(DEGREES), 5, dtype=torch.float64, device=device)
+
+    def of(operator: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda r, a, *rest: operator(a, r, r, *rest)
+
+    given = [relative, absolute, alpha, beta, rowptr, col]
+    compare_with_gradients(of(edge_values), of(values_reference), given)
+    compare_with_gradients(of(edge_max), of(edge_max_reference), [*given, signs(5, device)])
+    compare_with_gradients(of(edge_sum), of(edge_sum_reference), given, 0.2)
+    points = (absolute / 9).detach()
+    gap = 1 - points.double().square().sum(1, keepdim=True)
+    c = torch.ones((), dtype=torch.float64, device=device)
+    fixed = (2.0, rowptr, col, dtype)
+
+    def scalars_of(operator: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda p, g, *rest: operator(p, g, p, g, *rest)
+
+    pair = (scalars_of(edge_coefficients), scalars_of(edge_coefficients_reference))
+    compare_with_gradients(*pair, [points, gap, c], *fixed)
+
+
 #: Distances from the origin in units of the radius of curvature; the series end at 0.03, the ball
 #: of float32 at 17 and that of float64 at 35, and 50 is too long for any.
 RADII = [0.0, 1e-8, 1e-4, 0.03, 0.035, 0.5, 2.0, 8.0, 16.0, 30.0, 50.0]
@@ -359,6 +383,7 @@ CASES: dict[str, Callable[[torch.device], None]] = {
     "not finite": not_finite,
     "strided": strided,
     "repeated": repeated,
+    **{f"shared nodes, {dtype}": partial(shared_nodes, dtype=dtype) for dtype in (SINGLE, DOUBLE)},
     **{
         f"scalars, {channels} channels, {name}, c = {c}": partial(
             scalars, dtype=dtype, channels=channels, c=c, spread=spread

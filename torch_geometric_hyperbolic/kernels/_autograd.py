@@ -18,6 +18,16 @@ def or_zeros(grad: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
     return like.new_zeros(shape) if grad is None else grad
 
 
+def empty_gradients(inputs: Sequence[Tensor], spared: Sequence[int] = ()) -> list[Tensor]:
+    """A tensor for the gradient of each input; those of the ``spared`` ones have no rows.
+
+    An input of targets is spared its own where it is also that of sources, one tensor: the whole
+    gradient takes the second's place, and the sum of two is not made.
+    """
+    shapes = [(0, *t.shape[1:]) if n in spared else t.shape for n, t in enumerate(inputs)]
+    return [t.new_empty(shape) for t, shape in zip(inputs, shapes, strict=True)]
+
+
 def sum_in_order(values: Tensor) -> Tensor:
     """The sum over the first dimension on the CPU, the same for any number of threads."""
     return torch.as_tensor(values.numpy().sum(0))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._autograd import (
+    empty_gradients,
     gradients_of,
     or_zeros,
     refuse_second_derivatives,
@@ -87,40 +88,45 @@ def _edge_coefficients_backward(
     kept: Tensor,
     grad_alpha: Tensor,
     grad_beta: Tensor,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    d_points_i, d_gap_i = points_i.new_empty(points_i.shape), gap_i.new_empty(gap_i.shape)
+    # float64, to which many edges are added
+    d_points_j, d_gap_j = (torch.zeros(t.shape, dtype=torch.float64) for t in (points_j, gap_j))
+    d_points_i, d_gap_i = d_points_j, d_gap_j
+    if not shared:
+        d_points_i, d_gap_i = (torch.zeros(t.shape, dtype=torch.float64) for t in (points_i, gap_i))
     d_c = torch.empty(len(points_i), dtype=torch.float64)
     of_outputs = (kept, grad_alpha, grad_beta)
     nodes = (points_i, gap_i.reciprocal(), points_j, gap_j.reciprocal())
-    given = (*nodes, c.item(), unit, rowptr, col, *of_outputs)
-    of_targets = (d_points_i, d_gap_i, d_c)
-    cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j))
+    given = (*nodes, c.item(), unit, rowptr, col, *of_outputs, d_points_i, d_gap_i, d_c)
+    cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j), shared)
     if len(cuts) > 2:
-        d_points_j = torch.zeros(points_j.shape, dtype=torch.float64)
-        d_gap_j = torch.zeros(gap_j.shape, dtype=torch.float64)
         clouds = (torch.from_numpy(cuts), d_points_j, d_gap_j)
-        parallel(coefficients.grad_targets, len(cuts) - 1, *given, *of_targets, None, None, *clouds)
+        parallel(coefficients.grad_targets, len(cuts) - 1, *given, None, None, *clouds)
     else:
-        d_points_j = torch.empty(points_j.shape, dtype=points_j.dtype)
-        d_gap_j = torch.empty(gap_j.shape, dtype=torch.float64)
         of_edges = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
         none = (None, None, None)
-        parallel(coefficients.grad_targets, len(points_i), *given, *of_targets, *of_edges, *none)
+        parallel(coefficients.grad_targets, len(points_i), *given, *of_edges, *none)
         order = graphs.by_source(rowptr.numpy(), col.numpy(), len(points_j))
         rest = (points_i, points_j, *order, *of_edges)
         parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
-    return d_points_i, d_gap_i, d_points_j.to(points_j.dtype), d_gap_j, sum_in_order(d_c)
+    of_sources = (d_points_j.to(points_j.dtype), d_gap_j, sum_in_order(d_c))
+    if shared:
+        return points_i.new_empty(0, points_i.size(1)), gap_i.new_empty(0, 1), *of_sources
+    return d_points_i.to(points_i.dtype), d_gap_i, *of_sources
 
 
 @_edge_coefficients_backward.register_fake
 def _(points_i, gap_i, points_j, gap_j, c, *others):  # type: ignore[no-untyped-def]
-    return tuple(t.new_empty(t.shape) for t in (points_i, gap_i, points_j, gap_j, c))
+    given = (points_i, gap_i, points_j, gap_j, c)
+    return tuple(empty_gradients(given, [0, 1] if others[-1] else []))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     *tensors, unit, rowptr, col, _ = inputs
     ctx.save_for_backward(*tensors, rowptr, col, output[2])
     ctx.unit = unit
+    ctx.shared = inputs[0] is inputs[2] and inputs[1] is inputs[3]
     ctx.set_materialize_grads(False)  # no zeros for what is kept
 
 
@@ -132,7 +138,9 @@ def _backward(ctx, grad_alpha, grad_beta, grad_kept):  # type: ignore[no-untyped
         others = (ctx.unit, rowptr, col, torch.float64)
         grads = gradients_of(edge_coefficients_reference, tensors, others, of_outputs)
     else:
-        grads = _edge_coefficients_backward(*tensors, ctx.unit, rowptr, col, kept, *of_outputs)
+        rest = (ctx.unit, rowptr, col, kept, *of_outputs, ctx.shared)
+        grads = _edge_coefficients_backward(*tensors, *rest)
+        grads = (None, None, *grads[2:]) if ctx.shared else grads
     return (*grads, None, None, None, None)
 
 
@@ -200,6 +208,6 @@ if WITH_TRITON:
 
     @_edge_coefficients_backward.register_kernel("cuda")
     def _edge_coefficients_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
-        *rest, _, grad_alpha, grad_beta = given
-        grads = (grad_alpha, grad_beta)
-        return triton_coefficients.gradients(*rest, *grads)  # type: ignore[call-arg]
+        *rest, _, grad_alpha, grad_beta, shared = given
+        by = (grad_alpha, grad_beta, shared)
+        return triton_coefficients.gradients(*rest, *by)  # type: ignore[call-arg]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import (
+    empty_gradients,
     gradients_of,
     or_zeros,
     refuse_second_derivatives,
@@ -107,20 +108,22 @@ def _edge_max_backward(
     grad_z: Tensor,
     grad_total: Tensor,
     grad_squares: Tensor,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
     how = Selected(edge.contiguous().numpy())
-    return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares)
+    return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares, shared)
 
 
 @_edge_max_backward.register_fake
 def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
     given = (absolute, relative_i, relative_j, alpha, beta)
-    return tuple(t.new_empty(t.shape) for t in given)
+    return tuple(empty_gradients(given, [1] if args[-1] else []))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     ctx.save_for_backward(*inputs, output[1])
+    ctx.shared = inputs[1] is inputs[2]
     ctx.set_materialize_grads(False)  # no zeros for the edges
 
 
@@ -136,7 +139,8 @@ def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore
     if installed_engine(absolute) is None:
         grads = gradients_of(edge_max_reference, given, (rowptr, col, sign), of_outputs)
     else:
-        grads = _edge_max_backward(*given, rowptr, col, edge, *of_outputs)
+        grads = _edge_max_backward(*given, rowptr, col, edge, *of_outputs, ctx.shared)
+        grads = (grads[0], None, *grads[2:]) if ctx.shared else grads
     return (*grads, None, None, None)
 
 
@@ -162,6 +166,6 @@ if WITH_TRITON:
 
     @_edge_max_backward.register_kernel("cuda")
     def _edge_max_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
-        *terms, edge, grad_z, grad_total, grad_squares = given
-        by = (Selected(edge), grad_z, grad_total, 2 * grad_squares)
+        *terms, edge, grad_z, grad_total, grad_squares, shared = given
+        by = (Selected(edge), grad_z, grad_total, 2 * grad_squares, shared)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import (
+    empty_gradients,
     gradients_of,
     refuse_second_derivatives,
 )
@@ -89,21 +90,23 @@ def _edge_sum_backward(
     col: Tensor,
     slope: float,
     grad: Tensor,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
     none = relative_i.new_zeros(absolute.size(1))
-    return edges.gradients(*given, rowptr, col, Activated(slope), grad, none, none)
+    return edges.gradients(*given, rowptr, col, Activated(slope), grad, none, none, shared)
 
 
 @_edge_sum_backward.register_fake
 def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
     given = (absolute, relative_i, relative_j, alpha, beta)
-    return tuple(t.new_empty(t.shape) for t in given)
+    return tuple(empty_gradients(given, [1] if args[-1] else []))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     *tensors, ctx.slope = inputs
     ctx.save_for_backward(*tensors)
+    ctx.shared = inputs[1] is inputs[2]
 
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
@@ -112,7 +115,8 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     if installed_engine(grad) is None:
         grads = gradients_of(edge_sum_reference, given, (rowptr, col, ctx.slope), [grad])
     else:
-        grads = _edge_sum_backward(*given, rowptr, col, ctx.slope, grad)
+        grads = _edge_sum_backward(*given, rowptr, col, ctx.slope, grad, ctx.shared)
+        grads = (grads[0], None, *grads[2:]) if ctx.shared else grads
     return (*grads, None, None, None)
 
 
@@ -133,7 +137,7 @@ if WITH_TRITON:
 
     @_edge_sum_backward.register_kernel("cuda")
     def _edge_sum_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
-        *terms, slope, grad = given
+        *terms, slope, grad, shared = given
         none = grad.new_zeros(grad.size(1), dtype=torch.float64)
-        by = (Activated(slope), grad, none, none)
+        by = (Activated(slope), grad, none, none, shared)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import (
+    empty_gradients,
     gradients_of,
     refuse_second_derivatives,
 )
@@ -85,21 +86,23 @@ def _edge_values_backward(
     rowptr: Tensor,
     col: Tensor,
     grad: Tensor,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = (absolute, relative_i, relative_j, alpha, beta)
     how = Given(grad.contiguous().numpy())
     none = relative_i.new_zeros(absolute.size(1))
-    return edges.gradients(*given, rowptr, col, how, torch.ones_like(absolute), none, none)
+    return edges.gradients(*given, rowptr, col, how, torch.ones_like(absolute), none, none, shared)
 
 
 @_edge_values_backward.register_fake
-def _(absolute, relative_i, relative_j, alpha, beta, rowptr, col, grad):  # type: ignore
+def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore
     given = (absolute, relative_i, relative_j, alpha, beta)
-    return tuple(t.new_empty(t.shape) for t in given)
+    return tuple(empty_gradients(given, [1] if args[-1] else []))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
     ctx.save_for_backward(*inputs)
+    ctx.shared = inputs[1] is inputs[2]
 
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
@@ -108,7 +111,8 @@ def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     if installed_engine(grad) is None:
         grads = gradients_of(edge_values_reference, given, (rowptr, col), [grad.double()])
     else:
-        grads = _edge_values_backward(*given, rowptr, col, grad)
+        grads = _edge_values_backward(*given, rowptr, col, grad, ctx.shared)
+        grads = (grads[0], None, *grads[2:]) if ctx.shared else grads
     return (*grads, None, None)
 
 
@@ -129,7 +133,7 @@ if WITH_TRITON:
 
     @_edge_values_backward.register_kernel("cuda")
     def _edge_values_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
-        *terms, grad = given
+        *terms, grad, shared = given
         none = grad.new_zeros(grad.size(1), dtype=torch.float64)
-        by = (Given(grad), grad, none, none)
+        by = (Given(grad), grad, none, none, shared)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -48,11 +48,11 @@ def grad_targets(
     start, stop, points_i, inverse_i, points_j, inverse_j, c, unit, rowptr, col, kept,
     grad_alpha, grad_beta, d_points_i, d_gap_i, d_c, pull, d_gap, cuts, d_points_j, d_gap_j,
 ):  # fmt: skip
-    """Gradients that belong to targets, and of every edge: its ``pull`` on the source along
-    :math:`p_j - p_i`, and the gradient by the source's gap.
+    """Gradients that belong to targets, added to what is there, and of every edge: its ``pull`` on
+    the source along :math:`p_j - p_i`, and the gradient by the source's gap.
 
     With ``cuts`` (see :func:`graphs.cloud_cuts`) ``start`` and ``stop`` count clouds instead of
-    targets, and what belongs to sources is added to ``d_points_j`` and ``d_gap_j``, in float64.
+    targets, and what belongs to sources is added to ``d_points_j`` and ``d_gap_j``.
     """
     channels = points_i.shape[1]
     moved = np.empty(channels)
@@ -92,8 +92,9 @@ def grad_targets(
                 pull[e] = along
             if d_gap is not None:
                 d_gap[e] = of_gap
-        d_points_i[i] = moved
-        d_gap_i[i, 0] = by_gap
+        for k in range(channels):
+            d_points_i[i, k] += moved[k]
+        d_gap_i[i, 0] += by_gap
         d_c[i] = by_c / c if c != 0 else 0.0
 
 
@@ -101,7 +102,9 @@ def grad_targets(
 def grad_sources(
     start, stop, points_i, points_j, colptr, order, target, pull, d_gap, d_points_j, d_gap_j
 ):
-    """Gradients that belong to sources, edges grouped by them: see :func:`graphs.by_source`."""
+    """Gradients that belong to sources, edges grouped by them (see :func:`graphs.by_source`), are
+    added to what is there.
+    """
     channels = points_j.shape[1]
     moved = np.empty(channels)
     for j in range(start, stop):
@@ -114,5 +117,6 @@ def grad_sources(
                 for k in range(channels):
                     moved[k] += pull[e] * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
             by_gap += d_gap[e]
-        d_points_j[j] = moved
-        d_gap_j[j, 0] = by_gap
+        for k in range(channels):
+            d_points_j[j, k] += moved[k]
+        d_gap_j[j, 0] += by_gap

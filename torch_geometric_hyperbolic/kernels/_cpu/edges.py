@@ -14,6 +14,7 @@ import torch
 from numba.extending import overload
 from torch import Tensor
 
+from torch_geometric_hyperbolic.kernels._autograd import empty_gradients
 from torch_geometric_hyperbolic.kernels._cpu import graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
@@ -93,6 +94,7 @@ def grad_targets(
     d_relative_j,
 ):
     """Gradients that belong to targets and edges; ``constant + linear * z`` is that of moments.
+    Those of :math:`R` are added to what is there.
 
     With ``cuts`` (see :func:`graphs.cloud_cuts`) ``start`` and ``stop`` count clouds instead of
     targets, and the gradients that belong to sources are added to ``d_relative_j``.
@@ -120,7 +122,8 @@ def grad_targets(
             d_alpha[e] = along
             d_beta[e] = -against
         d_absolute[i] = by_a
-        d_relative_i[i] = -by_r
+        for k in range(channels):
+            d_relative_i[i, k] -= by_r[k]
 
 
 @compiled
@@ -141,7 +144,9 @@ def grad_sources(
     linear,
     d_relative_j,
 ):
-    """Gradients that belong to sources, edges grouped by them: see :func:`graphs.by_source`."""
+    """Gradients that belong to sources, edges grouped by them (see :func:`graphs.by_source`), are
+    added to ``d_relative_j``.
+    """
     channels = absolute.shape[1]
     by_r = np.empty(channels)
     for j in range(start, stop):
@@ -154,7 +159,8 @@ def grad_sources(
                 z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_r[k] += by_j * d
-        d_relative_j[j] = by_r
+        for k in range(channels):
+            d_relative_j[j, k] += by_r[k]
 
 
 def gradients(
@@ -169,21 +175,23 @@ def gradients(
     grad: Tensor,
     constant: Tensor,
     linear: Tensor,
+    shared: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the first five arguments.
+    """Gradients of the first five arguments; where both R are one tensor (``shared``), its whole
+    gradient as that of the second, and no rows as that of the first.
 
     One pass, a thread for whole clouds, where the graph falls into clouds; otherwise a pass by
     targets, then a pass by sources. Which, depends on the graph alone.
     """
     given = (absolute, relative_i, relative_j, alpha, beta)
-    d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta = (
-        torch.empty(t.shape, dtype=t.dtype) for t in given
-    )
+    grads = empty_gradients(given, [1] if shared else [])
+    d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta = grads
+    d_relative_j.zero_()
+    of_targets = d_relative_j if shared else d_relative_i.zero_()
     by = (how, grad, constant, linear)
-    out = (d_absolute, d_relative_i, d_alpha, d_beta)
-    cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(relative_j))
+    out = (d_absolute, of_targets, d_alpha, d_beta)
+    cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(relative_j), shared)
     if len(cuts) > 2:
-        d_relative_j.zero_()
         clouds = (torch.from_numpy(cuts), d_relative_j)
         parallel(grad_targets, len(cuts) - 1, *given, rowptr, col, *by, *out, *clouds)
     else:
@@ -206,7 +214,7 @@ def gradients_of_own(
     """
     absolute, relative_i, _, alpha, beta, rowptr, _ = terms
     given = (absolute, relative_i, alpha, beta)
-    out = [torch.empty(t.shape, dtype=t.dtype) for t in given]
+    out = [torch.zeros(t.shape, dtype=t.dtype) for t in given]
     clouds = (torch.arange(len(rowptr)), d_relative_j)
     parallel(grad_targets, len(absolute), *terms, how, grad, constant, linear, *out, *clouds)
     return out[0]

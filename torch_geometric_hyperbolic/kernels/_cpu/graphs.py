@@ -8,9 +8,11 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
 
 @compiled
-def cloud_cuts(rowptr, col, num_sources):
+def cloud_cuts(rowptr, col, num_sources, shared):
     """Targets before and after which edges share no source: 0, ..., M. None but those two if one
     part would have more than half of the edges.
+
+    Where targets are the sources (``shared``) no part's sources are targets of another, either.
     """
     targets = len(rowptr) - 1
     least, most = np.empty(targets + 1, np.int32), np.empty(targets, np.int32)
@@ -28,7 +30,8 @@ def cloud_cuts(rowptr, col, num_sources):
     count, reached, largest = 1, -1, 0
     for i in range(targets):
         reached = max(reached, most[i])
-        if reached < least[i + 1] and rowptr[i + 1] > rowptr[cuts[count - 1]]:
+        apart = reached < least[i + 1] and (not shared or reached <= i < least[i + 1])
+        if apart and rowptr[i + 1] > rowptr[cuts[count - 1]]:
             largest = max(largest, rowptr[i + 1] - rowptr[cuts[count - 1]])
             cuts[count] = i + 1
             count += 1

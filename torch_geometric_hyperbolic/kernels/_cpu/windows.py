@@ -96,7 +96,7 @@ def gradients(
     One pass, a thread for whole clouds, where the graph falls into clouds; otherwise gradients of
     the vectors themselves are stored first. Which, depends on the graph alone.
     """
-    cuts = graphs.cloud_cuts(rowptr.numpy(), v.col.numpy(), len(v.relative_j))
+    cuts = graphs.cloud_cuts(rowptr.numpy(), v.col.numpy(), len(v.relative_j), False)
     if len(cuts) > 2:
         return _of_clouds(loop, v, rowptr, rest, torch.from_numpy(cuts))
     none = torch.zeros_like(v.relative_i)

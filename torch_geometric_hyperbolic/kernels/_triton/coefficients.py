@@ -141,8 +141,13 @@ def gradients(
     col: Tensor,
     grad_alpha: Tensor,
     grad_beta: Tensor,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the first five arguments: a pass by edges, by targets, and by sources."""
+    """Gradients of the first five arguments: a pass by edges, by targets, and by sources.
+
+    Where targets are the sources (``shared``), their whole gradients are returned as those of
+    sources, and no rows as those of targets.
+    """
     given = (points_i, gap_i, points_j, gap_j, c, targets_of_edges(rowptr, len(col)), col)
     d_points_i, d_gap_i, d_points_j, d_gap_j = (t.new_empty(t.shape) for t in given[:4])
     of_edges = pull, by_gap_i, by_gap_j, by_c = gap_i.new_empty(4, len(col))
@@ -154,6 +159,9 @@ def gradients(
     channels = points_i.size(1)
     launch(_grad_points, len(points_i), *of_targets, channels, **tile(channels))
     launch(_grad_points, len(points_j), *of_sources, channels, **tile(channels))
+    if shared:
+        d_points_j, d_gap_j = d_points_i + d_points_j, d_gap_i + d_gap_j
+        d_points_i, d_gap_i = points_i.new_empty(0, channels), gap_i.new_empty(0, 1)
     return d_points_i, d_gap_i, d_points_j, d_gap_j, by_c.sum()
 
 

@@ -123,11 +123,13 @@ def gradients(
     grad: Tensor,
     constant: Tensor,
     linear: Tensor,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the first five arguments: a pass by targets, then a pass by sources.
 
     ``grad`` is not read where the gradient of every edge is given, and ``constant`` and ``linear``
-    only where an edge is selected.
+    only where an edge is selected. Where both R are one tensor (``shared``), its whole gradient is
+    returned as that of the second, and no rows as that of the first.
     """
     (targets, channels), sources = absolute.shape, len(relative_j)
     given = (absolute, relative_i, relative_j, alpha, beta)
@@ -139,4 +141,6 @@ def gradients(
     launch(_grad_targets, targets, *given, rowptr, col, *by, *of_targets, channels, **constants)
     order = by_source(rowptr, col, sources)
     launch(_grad_sources, sources, *given, *order, *by, d_relative_j, channels, **constants)
+    if shared:
+        d_relative_j, d_relative_i = d_relative_i + d_relative_j, relative_i.new_empty(0, channels)
     return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta

@@ -42,6 +42,14 @@ class EdgeTerms(NamedTuple):
         """See :func:`edge_max`."""
         return edge_max(*self, sign)
 
+    def affine(self, scale: Tensor, shift: Tensor) -> "EdgeTerms":
+        """The terms of ``scale * z + shift``, float64 ``[F]`` each."""
+        relative_i = relative_j = self.relative_j * scale
+        if self.relative_i is not self.relative_j:
+            relative_i = self.relative_i * scale
+        absolute = (self.absolute * scale + shift).to(self.absolute.dtype)
+        return self._replace(absolute=absolute, relative_i=relative_i, relative_j=relative_j)
+
     def of_sources(self) -> "EdgeTerms":
         """These themselves: their values are combinations of rows of sources."""
         return self

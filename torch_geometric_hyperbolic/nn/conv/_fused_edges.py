@@ -76,11 +76,7 @@ class FusedEdges(NamedTuple):
             learns = _learns(self.norm)
             _, _, total, squares = terms.extremes(_ones(terms)) if learns else (None,) * 4
             scale, shift = self._affine(total, squares, terms.num_edges)
-            terms = terms._replace(
-                absolute=(terms.absolute * scale + shift).to(terms.absolute.dtype),
-                relative_i=terms.relative_i * scale,
-                relative_j=terms.relative_j * scale,
-            )
+            terms = terms.affine(scale, shift)
         out = edge_sum(*terms, _slope(self.activation))
         if self.reduce == "sum":
             return out
