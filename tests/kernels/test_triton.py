@@ -87,11 +87,11 @@ def test_every_kernel_compiles_for_a_gpu(channels, monkeypatch, tmp_path):
     _, edge, _, _ = edges.extremes(*given, moments[0])
     selected, activated = Selected(edge), Activated(0.2)
     for how in (selected, activated, Given(absolute[:1])):
-        edge_gradients.gradients(*given, how, absolute, *moments)
+        edge_gradients.gradients(*given, how, absolute, *moments, False)
     gap_i, gap_j = relative_i[:, :1], relative_j[:, :1]
     points = (absolute, gap_i, relative_j.float(), gap_j, gap_i[0, 0], 2.0, rowptr, col)
     coefficients.coefficients(*points, torch.float32)
-    coefficients.gradients(*points, alpha, beta)
+    coefficients.gradients(*points, alpha, beta, False)
     z = (absolute, edge, *moments)
     affine.activate(*z, 0.2)
     affine.activate(*z, 0.0)
