@@ -85,10 +85,14 @@ CASES = {
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def of_shared(function, nodes, others):
-    """Gradients where the tensors of targets are those of sources."""
-    nodes, others = leaves(nodes), leaves(others)
-    return torch.autograd.grad(function(*nodes, *nodes, *others), nodes + others)
+def shared(function, count):
+    """The function where its first ``count`` tensors are those of targets and of sources."""
+    return lambda *given: function(*given[:count], *given)
+
+
+def gradients_of_shared(function, nodes, others):
+    given = leaves([*nodes, *others])
+    return torch.autograd.grad(shared(function, len(nodes))(*given), given)
 
 
 @each_case
@@ -96,7 +100,7 @@ def of_shared(function, nodes, others):
 @each_dtype
 def test_the_gradient_is_the_sum_of_both(case, graph, dtype):
     function, nodes, others = case(*graph(), dtype)
-    actual = of_shared(function, nodes, others)
+    actual = gradients_of_shared(function, nodes, others)
     ends = [*leaves(nodes), *leaves(nodes), *leaves(others)]
     apart = torch.autograd.grad(function(*ends), ends)
     count = len(nodes)
@@ -125,12 +129,8 @@ def test_a_detached_tensor_gets_none_of_it(case):
 @each_case
 def test_gradients_are_those_of_finite_differences(case):
     function, nodes, others = case(*GRAPHS["ragged"](), DOUBLE)
-
-    def shared(*given):
-        of_nodes, rest = given[: len(nodes)], given[len(nodes) :]
-        return function(*of_nodes, *of_nodes, *rest)
-
-    assert torch.autograd.gradcheck(shared, leaves([*nodes, *others]))
+    given = leaves([*nodes, *others])
+    assert torch.autograd.gradcheck(shared(function, len(nodes)), given)
 
 
 @pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
@@ -138,36 +138,31 @@ def test_gradients_are_those_of_finite_differences(case):
 @pytest.mark.parametrize("shift", [0, 100])
 def test_threads_do_not_change_a_bit(case, shift):
     function, nodes, others = case(*clouds(8, 200, 30, shift), torch.float32)
-    assert_same_for_any_number_of_threads(lambda: of_shared(function, nodes, others))
+    assert_same_for_any_number_of_threads(lambda: gradients_of_shared(function, nodes, others))
 
 
 @each_case
 def test_it_compiles(case):
     function, nodes, others = case(*GRAPHS["clouds"](), DOUBLE)
-
-    def shared(*given):
-        of_nodes, rest = given[: len(nodes)], given[len(nodes) :]
-        return function(*of_nodes, *of_nodes, *rest)
-
-    assert_compiles(shared, [*nodes, *others], "aot_eager")
+    assert_compiles(shared(function, len(nodes)), [*nodes, *others])
 
 
 @pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("same", [True, False], ids=["shared", "apart"])
 @each_dtype
-def test_backward_operators_describe_what_they_return(shared, dtype):
+def test_backward_operators_describe_what_they_return(same, dtype):
     absolute, relative, _, alpha, beta, rowptr, col = random_terms(Size(9, 9, 40), 5, dtype)
     terms = (absolute, relative, relative, alpha, beta, rowptr, col)
     grad, moment = torch.randn_like(absolute), torch.randn(5, dtype=DOUBLE)
     edge = torch.zeros(9, 5, dtype=torch.int32)
     operators = torch.ops.tgh
-    opcheck(operators.edge_max_backward.default, (*terms, edge, grad, moment, moment, shared))
-    opcheck(operators.edge_sum_backward.default, (*terms, 0.2, grad, shared))
+    opcheck(operators.edge_max_backward.default, (*terms, edge, grad, moment, moment, same))
+    opcheck(operators.edge_sum_backward.default, (*terms, 0.2, grad, same))
     of_values = torch.randn(40, 5, dtype=dtype)
-    opcheck(operators.edge_values_backward.default, (*terms, of_values, shared))
+    opcheck(operators.edge_values_backward.default, (*terms, of_values, same))
     nodes = (absolute / 9, (absolute[:, :1].double() / 9).exp())
     c, kept = torch.ones((), dtype=DOUBLE), torch.rand(2, 40, dtype=DOUBLE)
-    given = (*nodes, *nodes, c, 2.0, rowptr, col, kept, alpha, beta, shared)
+    given = (*nodes, *nodes, c, 2.0, rowptr, col, kept, alpha, beta, same)
     opcheck(operators.edge_coefficients_backward.default, given)
 
 
