@@ -18,7 +18,7 @@ def or_zeros(grad: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
     return like.new_zeros(shape) if grad is None else grad
 
 
-def empty_gradients(inputs: Sequence[Tensor], spared: Sequence[int] = ()) -> list[Tensor]:
+def empty_gradients(inputs: Sequence[Tensor], spared: Sequence[int]) -> list[Tensor]:
     """A tensor for the gradient of each input; those of the ``spared`` ones have no rows.
 
     An input of targets is spared its own where it is also that of sources, one tensor: the whole
