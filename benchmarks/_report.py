@@ -188,11 +188,16 @@ def usual_settings(configs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def unusual(group: list[dict[str, Any]], groups: list[list[dict[str, Any]]]) -> str:
-    """The settings of a group that differ from those of most groups with the same data."""
-    config = group[0]["config"]
+    """The settings of a group that differ from those of most groups with the same data.
+
+    A run older than a setting that others do without, as None tells, did without it, too.
+    """
     name = group[0]["data"]["name"]
-    usual = usual_settings([g[0]["config"] for g in groups if g[0]["data"]["name"] == name])
-    found = (key for key in usual if config.get(key, usual[key]) != usual[key])
+    configs = [g[0]["config"] for g in groups if g[0]["data"]["name"] == name]
+    usual = usual_settings(configs)
+    optional = {key: None for config in configs for key in config if config[key] is None}
+    config = usual | optional | group[0]["config"]
+    found = (key for key in usual if config[key] != usual[key])
     return ", ".join(f"{key.replace('_', ' ')} {config[key]}" for key in found) or "-"
 
 

@@ -100,6 +100,20 @@ def test_a_setting_that_most_runs_lack_is_told():
     assert [row[head.index("settings")] for row in rows] == ["-", "first points 400", "-"]
 
 
+def test_a_run_older_than_a_setting_that_others_do_without_did_without_it():
+    records = [make_record(name) for name in ("poincare", "euclidean", "lorentz")]
+    for record in records:
+        record["config"] |= {"first_points": 400}
+    older = make_record()
+    older["config"] |= {"curvature": 0.5}
+    assert "settings" not in table_cells([*records, older])[0]  # nobody tells
+    without = make_record()
+    without["config"] |= {"first_points": None}
+    head, *rows = table_cells([*records, older, without])
+    told = [row[head.index("settings")] for row in rows]
+    assert told == ["-", "-", "-", "first points None", "first points None"]
+
+
 def test_seeds_that_begin_with_weights_of_their_own_share_a_row(tmp_path):
     for seed in (0, 1):
         record = make_record(seed=seed)

@@ -169,7 +169,7 @@ def _still_profiles(z: Tensor, count: int) -> list[Tensor]:
     it grows by the inverse of that, little enough, in the opposite direction (Gautschi,
     "Computational Aspects of Three-Term Recurrence Relations" (1967), on such solutions).
     """
-    if count < 2:
+    if count < 2:  # the first needs no recursion
         return [torch.ones_like(z)]
     inside = z < NEAR
     near, far = z.where(inside, NEAR), z.where(~inside, NEAR)

@@ -110,10 +110,10 @@ def _edge_coefficients_backward(
         order = graphs.by_source(rowptr.numpy(), col.numpy(), len(points_j))
         rest = (points_i, points_j, *order, *of_edges)
         parallel(coefficients.grad_sources, len(points_j), *rest, d_points_j, d_gap_j)
-    of_sources = (d_points_j.to(points_j.dtype), d_gap_j, sum_in_order(d_c))
     if shared:
-        return points_i.new_empty(0, points_i.size(1)), gap_i.new_empty(0, 1), *of_sources
-    return d_points_i.to(points_i.dtype), d_gap_i, *of_sources
+        d_points_i, d_gap_i = empty_gradients((points_i, gap_i), [0, 1])
+    narrow_i, narrow_j = d_points_i.to(points_i.dtype), d_points_j.to(points_j.dtype)
+    return narrow_i, d_gap_i, narrow_j, d_gap_j, sum_in_order(d_c)
 
 
 @_edge_coefficients_backward.register_fake

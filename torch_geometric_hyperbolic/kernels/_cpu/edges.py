@@ -181,7 +181,7 @@ def gradients(
     gradient as that of the second, and no rows as that of the first.
 
     One pass, a thread for whole clouds, where the graph falls into clouds; otherwise a pass by
-    targets, then a pass by sources. Which, depends on the graph alone.
+    targets, then a pass by sources. Which, depends on the graph and on ``shared`` alone.
     """
     given = (absolute, relative_i, relative_j, alpha, beta)
     grads = empty_gradients(given, [1] if shared else [])

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torch_geometric_hyperbolic.kernels._autograd import empty_gradients
 from torch_geometric_hyperbolic.kernels._triton.launch import (
     by_source,
     launch,
@@ -161,7 +162,7 @@ def gradients(
     launch(_grad_points, len(points_j), *of_sources, channels, **tile(channels))
     if shared:
         d_points_j, d_gap_j = d_points_i + d_points_j, d_gap_i + d_gap_j
-        d_points_i, d_gap_i = points_i.new_empty(0, channels), gap_i.new_empty(0, 1)
+        d_points_i, d_gap_i = empty_gradients((points_i, gap_i), [0, 1])
     return d_points_i, d_gap_i, d_points_j, d_gap_j, by_c.sum()
 
 
