@@ -1,6 +1,5 @@
 """Loops over ranges in threads, and what is kept of their machine code."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.skipif(not WITH_NUMBA, reason="needs numba")
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import compiled as module
-    from torch_geometric_hyperbolic.kernels._cpu.threads import in_threads, parallel
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,80 +95,6 @@ def test_errors_of_any_thread_surface(bad):
     with threads(3):  # nothing is left broken
         parallel(lambda start, stop: done.append(start), 3)
     assert sorted(done) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("parts", [0, 1, 2, 7])
-def test_tasks_are_done_once_each_by_functions_of_one_thread(count, parts):
-    weight, seen = torch.ones(1, requires_grad=True), []
-
-    def task(part):
-        seen.append((part, torch.get_num_threads(), (2 * weight).requires_grad))
-
-    with threads(count):
-        in_threads(task, parts)
-        assert torch.get_num_threads() == count
-    assert sorted(seen) == [(part, 1, False) for part in range(parts)]
-    assert (2 * weight).requires_grad
-
-
-NEW = """
-import threading
-
-import torch
-
-from torch_geometric_hyperbolic.kernels._cpu.threads import in_threads
-
-
-def numbers():
-    found = []
-    for _ in range(3):
-        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
-        thread.start()
-        thread.join()
-    return found
-
-
-torch.set_num_threads(3)
-in_threads(lambda part: None, 3)
-assert numbers() == [3] * 3
-seen = []
-in_threads(lambda part: seen.extend(numbers()), 2)
-assert seen == [3] * 6
-"""
-
-
-def test_other_threads_keep_their_numbers():
-    command = [sys.executable, "-c", NEW]
-    subprocess.run(command, check=True, timeout=120, cwd=ROOT)
-
-
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core, one thread of ours")
-def test_tasks_run_at_the_same_time_and_no_more_than_there_are_threads():
-    barrier, now, most = threading.Barrier(2, timeout=20), [], []
-
-    def task(part):
-        now.append(part)
-        barrier.wait()
-        most.append(len(now))
-        barrier.wait()
-        now.remove(part)
-
-    with threads(2):
-        in_threads(task, 8)
-    assert max(most) == 2
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_errors_of_any_task_surface(count):
-    def task(part):
-        if part == 1:
-            raise ValueError(f"part {part}")
-
-    with threads(count):
-        with pytest.raises(ValueError, match=r"^part 1$"):
-            in_threads(task, 3)
-        assert torch.get_num_threads() == count
 
 
 def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(monkeypatch):

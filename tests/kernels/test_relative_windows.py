@@ -145,9 +145,7 @@ def test_float32_is_as_close_to_float64_as_the_formula_in_torch(manifold, radius
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("small", [0, 2**16])
-def test_threads_and_blocks_do_not_change_the_result(dtype, small, monkeypatch):
-    monkeypatch.setattr(MODULE, "SMALL", small)
+def test_threads_and_blocks_do_not_change_the_result(dtype, monkeypatch):
     own = inputs(dtype=dtype)
     own[0] = own[0].detach().repeat(8, 1, 1).requires_grad_()
     own[1] = own[1].detach().repeat(8, 1, 1).requires_grad_()
@@ -166,14 +164,28 @@ def test_threads_and_blocks_do_not_change_the_result(dtype, small, monkeypatch):
             assert torch.equal(actual, one)
     finally:
         torch.set_num_threads(threads)
-    # 32 windows at a time, 16 of them, all in one product; by MKL and by oneDNN
-    for sizes in ({"BLOCK": 32 * 9}, {"BLOCK": 1}, {"PARTS": 1}, {"LEAST": 1}):
+    # 5 windows at a time, more than there are (one channel of the result at a time), one part
+    for sizes in ({"FEWEST": 5, "MOST": 5}, {"FEWEST": 2**15}, {"PARTS": 1}):
         for name, value in sizes.items():
             monkeypatch.setattr(MODULE, name, value)
         for actual, one in zip(everything(), expected, strict=True):
             # sums of at most 64 products in another order
             bound = 64 * torch.finfo(dtype).eps * one.abs().max()
             assert (actual - one).abs().max() <= bound
+
+
+def test_a_large_weight_is_met_part_by_part():
+    """16 windows times 384 numbers leave room for 42 of the 50 channels of the result."""
+    manifold = PoincareBall()
+    x = image(manifold, channels=128).detach().requires_grad_()
+    weight = torch.randn(50, 3 * 128, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(50, dtype=torch.float64, requires_grad=True)
+    expected, actual = (by(manifold, x, weight, bias) for by in (by_loop, by_kernel))
+    torch.testing.assert_close(actual, expected, atol=1e-11, rtol=0)
+    pull = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, [x, weight, bias], pull)
+    grads = torch.autograd.grad(actual, [x, weight, bias], pull)
+    torch.testing.assert_close(grads, wanted, atol=1e-9, rtol=0)
 
 
 def test_without_images_the_gradients_are_zero():
@@ -223,16 +235,3 @@ def test_the_operators_are_registered_as_torch_expects():
     opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))
     plain[3] = plain[3].t().contiguous().t()
     opcheck(torch.ops.tgh.relative_windows_backward.default, (grad, *plain, table, pivots, unit))
-
-
-@pytest.mark.filterwarnings("ignore:TF32 acceleration")
-def test_products_do_without_onednn(monkeypatch):
-    own = inputs(dtype=torch.float32)
-    monkeypatch.setattr(MODULE, "SMALL", 0)
-    expected = relative_windows(*own)
-    monkeypatch.setattr(MODULE, "conv2d", None)
-    with torch.backends.mkldnn.flags(enabled=False):
-        out = relative_windows(*own)
-        grads = torch.autograd.grad(out.sum(), own[:5])
-    torch.testing.assert_close(out, expected)
-    assert all(grad.isfinite().all() for grad in grads)

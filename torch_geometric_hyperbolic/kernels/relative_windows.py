@@ -8,24 +8,19 @@ time, meet the weight, and are computed again for the gradient.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, linear, pad
-from torch.nn.grad import conv2d_weight
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import relative_windows as loops
-    from torch_geometric_hyperbolic.kernels._cpu.threads import as_arrays, in_threads
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
-#: Numbers of relative vectors that a thread holds at a time.
-BLOCK = 2**19
-#: Parts of a batch that threads share, and the windows that are worth one.
-PARTS, LEAST = 16, 256
-#: Rows come to oneDNN as the pixels of so many images; of fewer PyTorch makes products by MKL.
-DEALT = 16
-#: Numbers up to which a product by MKL is quicker called.
-SMALL = 2**16
+#: Fewest and most windows of a block.
+FEWEST, MOST = 16, 128
+#: Parts of a batch, of whole images, whose gradients of the weight are summed before they join.
+PARTS = 16
 
 
 @torch.library.custom_op("tgh::relative_windows", mutates_args=(), device_types="cpu")
@@ -56,22 +51,14 @@ def relative_windows(
 
     Returns:
         Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for
-        :data:`BLOCK` numbers per thread, and for :data:`PARTS` weights in the backward pass, beside
-        the result.
+        a few windows per thread, and for :data:`PARTS` weights in the backward pass, beside the
+        result.
     """
     out = weight.new_empty(len(points), len(table), len(weight))
-    inverse = gap[..., 0].reciprocal()
-    given = as_arrays(points, inverse, c.item(), unit, table, pivots)
-    rows = out.flatten(0, 1)
-    count = _rows(weight, len(rows))
-
-    def task(block: int) -> None:
-        some = rows[block * count : (block + 1) * count]
-        vectors = weight.new_empty(len(some), weight.size(1))
-        loops.fill(block * count, *given, *as_arrays(vectors))
-        some.copy_(_products(vectors, weight, bias))
-
-    in_threads(task, -(-len(rows) // count))
+    inverse, rows = gap[..., 0].reciprocal(), _rows(weight)
+    given = (points, inverse, c.item(), unit, table, pivots, weight, bias, rows)
+    flat = out.flatten(0, 1)
+    parallel(loops.products, -(-len(flat) // rows), *given, flat, always=True)
     return out
 
 
@@ -92,24 +79,13 @@ def _relative_windows_backward(
     unit: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by points, gaps, curvature and weight; a thread owns whole images."""
-    inverse = gap[..., 0].reciprocal()
-    given = as_arrays(points, inverse, c.item(), unit, table, pivots)
+    inverse, rows = gap[..., 0].reciprocal(), _rows(weight)
     d_points, d_gap = points.new_zeros(points.shape), inverse.new_zeros(inverse.shape)
-    d_c, pulls = gap.new_zeros(len(points)), grad.flatten(0, 1)
-    count = _rows(weight, len(pulls))
-    parts = min(len(points), PARTS, -(-len(pulls) // count))
-    d_weight = weight.new_zeros(parts, *weight.shape)
-    arrays = as_arrays(d_points, d_gap, d_c)
-
-    def task(part: int) -> None:
-        first, last = (len(points) * p // parts * len(table) for p in (part, part + 1))
-        for start in range(first, last, count):
-            pull = pulls[start : min(start + count, last)]
-            vectors = _products(pull, weight.t())
-            loops.refill(start, *given, *as_arrays(vectors), *arrays)
-            d_weight[part] += _sums(pull, vectors)
-
-    in_threads(task, parts)
+    parts = min(len(points), PARTS)
+    cuts = torch.arange(parts + 1) * len(points) // max(1, parts)
+    d_c, d_weight = gap.new_zeros(len(points)), weight.new_empty(parts, *weight.shape)
+    given = (points, inverse, c.item(), unit, table, pivots, weight, rows, grad.flatten(0, 1))
+    parallel(loops.gradients, parts, *given, cuts, d_points, d_gap, d_c, d_weight, always=True)
     return d_points, d_gap.unsqueeze(-1), sum_in_order(d_c), sum_in_order(d_weight)
 
 
@@ -123,41 +99,9 @@ def _(grad, points, gap, c, weight, table, pivots, unit):  # type: ignore[no-unt
     )
 
 
-def _rows(weight: Tensor, windows: int) -> int:
-    """Windows of a block: as many as fit, but no more than leave each part some."""
-    fit = BLOCK // max(1, weight.size(1))
-    return DEALT * max(1, min(fit, max(LEAST, windows // PARTS)) // DEALT)
-
-
-def _by_onednn(rows: Tensor) -> bool:
-    """Whether products are worth a call of oneDNN, and it may be called."""
-    usable = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-    return bool(usable) and rows.dtype == torch.float32 and rows.numel() > SMALL
-
-
-def _products(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Rows times the transposed weight, plus the bias."""
-    if not _by_onednn(rows):
-        return linear(rows, weight, bias)
-    out = conv2d(_dealt(rows), weight[:, :, None, None], bias)
-    return out.movedim(1, -1).reshape(-1, len(weight))[: len(rows)]
-
-
-def _sums(pull: Tensor, rows: Tensor) -> Tensor:
-    """Outer products of rows of both, summed."""
-    if not _by_onednn(rows):
-        return pull.t() @ rows
-    size = (pull.size(1), rows.size(1), 1, 1)
-    return conv2d_weight(_dealt(rows), size, _dealt(pull))[..., 0, 0]
-
-
-def _dealt(rows: Tensor) -> Tensor:
-    """Rows as pixels of images whose convolutions are oneDNN's, which takes half the time of a
-    product by MKL where that does not know the processor.
-    """
-    more = -len(rows) % DEALT
-    padded = pad(rows, (0, 0, 0, more)) if more else rows
-    return padded.view(DEALT, -1, 1, rows.size(1)).movedim(-1, 1)
+def _rows(weight: Tensor) -> int:
+    """Windows of a block."""
+    return max(FEWEST, min(MOST, PRODUCT // max(1, weight.numel())))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

@@ -6,12 +6,13 @@ r"""Windows of an image, the vectors from each pivot to its window's pixels, and
 
 given :math:`1 / g`, scalars in float64 and sums over channels in the dtype of the points; the zero
 vector for padding. The scalars of a window's pixels are computed together, so that they do not wait
-for each other.
+for each other. A few windows at a time meet the weight in a core's cache, in products that BLAS
+does not share out to other threads.
 """
 
 import numpy as np
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT, compiled
 from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor
 
 
@@ -24,7 +25,70 @@ def _look_from(points, inverse, image, i, pivot):
 
 
 @compiled
-def fill(start, points, inverse, c, unit, table, pivots, vectors):
+def products(start, stop, points, inverse, c, unit, table, pivots, weight, bias, rows, out):
+    """Blocks ``start`` to ``stop`` of ``rows`` windows each: their vectors times the transposed
+    weight, plus the bias.
+    """
+    channels, size = weight.shape
+    step = _channels_at_a_time(channels, size, rows)
+    vectors, product = np.empty((rows, size), weight.dtype), np.empty(rows * step, weight.dtype)
+    for block in range(start, stop):
+        first, last = block * rows, min((block + 1) * rows, len(out))
+        some = vectors[: last - first]
+        _fill(first, points, inverse, c, unit, table, pivots, some)
+        for o in range(0, channels, step):
+            by = weight[o : o + step]
+            of_some = product[: len(some) * len(by)].reshape((len(some), len(by)))
+            np.dot(some, by.T, of_some)
+            out[first:last, o : o + step] = of_some
+        if bias is not None:
+            out[first:last] += bias
+
+
+@compiled
+def gradients(
+    start, stop, points, inverse, c, unit, table, pivots, weight, rows, grad, cuts,
+    d_points, d_gap, d_c, d_weight,
+):  # fmt: skip
+    """Gradients of parts ``start`` to ``stop`` of the images; ``cuts`` says where each begins. That
+    of the weight, ``[parts, *weight.shape]``, is summed within each part.
+    """
+    channels, size = weight.shape
+    step = _channels_at_a_time(channels, size, rows)
+    vectors, more = np.empty((rows, size), weight.dtype), np.empty((rows, size), weight.dtype)
+    pulls, product = np.empty(rows * step, weight.dtype), np.empty((step, size), weight.dtype)
+    for part in range(start, stop):
+        d_weight[part] = 0
+        end = cuts[part + 1] * len(table)
+        for first in range(cuts[part] * len(table), end, rows):
+            last = min(first + rows, end)
+            some = vectors[: last - first]
+            for o in range(0, channels, step):
+                by = weight[o : o + step]
+                pull = pulls[: len(some) * len(by)].reshape((len(some), len(by)))
+                pull[:] = grad[first:last, o : o + step]
+                if o == 0:
+                    np.dot(pull, by, some)
+                    continue
+                np.dot(pull, by, more[: len(some)])
+                some += more[: len(some)]
+            _refill(first, points, inverse, c, unit, table, pivots, some, d_points, d_gap, d_c)
+            for o in range(0, channels, step):
+                by = product[: min(step, channels - o)]
+                pull = pulls[: len(some) * len(by)].reshape((len(some), len(by)))
+                pull[:] = grad[first:last, o : o + step]
+                np.dot(pull.T, some, by)
+                d_weight[part, o : o + step] += by
+
+
+@compiled
+def _channels_at_a_time(channels, size, rows):
+    """Channels of the result whose product is one that BLAS keeps in this thread."""
+    return max(1, min(channels, PRODUCT // (rows * max(1, size))))
+
+
+@compiled
+def _fill(start, points, inverse, c, unit, table, pivots, vectors):
     """The vectors of windows from ``start`` on, counted through all images."""
     (windows, pixels), channels = table.shape, points.shape[2]
     patches = vectors.reshape((len(vectors), pixels, channels))
@@ -62,7 +126,7 @@ def fill(start, points, inverse, c, unit, table, pivots, vectors):
 
 
 @compiled
-def refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d_gap, d_c):
+def _refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d_gap, d_c):
     """Adds the gradients of windows from ``start`` on, counted through all images.
 
     ``vectors`` holds those of their vectors, which are replaced by the vectors.
@@ -102,7 +166,7 @@ def refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d_
             ratio[k] = ratio[k] * d_q if c != 0 else 0.0
         for f in range(channels):
             by_pivot[f] = 0
-        by_own_gap = 0.0
+        by_own_gap, by_c = 0.0, 0.0
         for k in range(pixels):
             j = table[window, k]
             if j < 0:
@@ -119,7 +183,8 @@ def refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d_
                 patches[row, k, f] = by_d * d - by_p * p
             d_gap[image, j] -= (alpha[k] * along[k] + c * ratio[k]) * inverse[image, j]
             by_own_gap -= c * ratio[k] * inv_i
-            d_c[image] += ratio[k]
+            by_c += ratio[k]
+        d_c[image] += by_c
         if i >= 0:
             d_gap[image, i] += by_own_gap
             for f in range(channels):

@@ -41,30 +41,6 @@ def parallel(loop: Callable[..., None], size: int, *args: Any, always: bool = Fa
         other.result()
 
 
-def in_threads(task: Callable[[int], None], parts: int) -> None:
-    """Run ``task(part)`` for each part on PyTorch's number of threads.
-
-    In a task PyTorch's functions use one thread and no autocast, so that what they find does not
-    depend on either; nothing is recorded for gradients.
-    """
-    todo = iter(range(parts))
-
-    def work() -> None:
-        with torch.inference_mode():
-            for part in todo:
-                task(part)
-
-    threads = torch.get_num_threads()
-    if threads == 1:
-        with torch.autocast("cpu", enabled=False):  # as it is in any other thread
-            work()
-        return
-    workers = [_threads().submit(work) for _ in range(min(threads, parts))]
-    wait(workers)
-    for worker in workers:
-        worker.result()
-
-
 def as_arrays(*args: Any) -> list[Any]:
     """Tensors as contiguous arrays, also those in named tuples; anything else as it is."""
     return [_as_array(arg) for arg in args]
@@ -88,29 +64,8 @@ def _threads() -> ThreadPoolExecutor:
     global _pool
     with _starting:
         if _pool is None:
-            _pool = _started_threads(os.cpu_count() or 1)
+            _pool = ThreadPoolExecutor(os.cpu_count() or 1, "tgh")
     return _pool
-
-
-def _started_threads(count: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch's functions use one thread each.
-
-    ``torch.set_num_threads`` also tells all threads to come: afterwards they are told again what
-    they were told before, as a new thread knows it.
-    """
-    with ThreadPoolExecutor(1) as other:
-        number = other.submit(torch.get_num_threads).result()
-    pool = ThreadPoolExecutor(count, "tgh", initializer=_use_one_thread)
-    together = threading.Barrier(count)
-    list(pool.map(lambda _: together.wait(), range(count)))
-    with ThreadPoolExecutor(1) as other:
-        other.submit(torch.set_num_threads, number)
-    return pool
-
-
-def _use_one_thread() -> None:
-    torch.get_num_threads()  # a thread that never asked would be told again
-    torch.set_num_threads(1)
 
 
 def _forget_threads() -> None:
