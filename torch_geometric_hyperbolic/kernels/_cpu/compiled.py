@@ -13,6 +13,8 @@ from torch_geometric_hyperbolic.geometry import _numerics
 
 #: Multiplications up to which BLAS computes a product in the thread that asks for it.
 PRODUCT = 2**18
+#: What may be done to sums and products.
+FAST = {"contract", "nsz", "reassoc"}
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -20,7 +22,14 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     Sums may be reordered to fill vector registers; NaN and infinity keep their meaning.
     """
-    return _compile(function, fastmath={"contract", "nsz", "reassoc"})
+    return _compile(function, fastmath=FAST)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """As :func:`compiled`, and part of the loops that call it for every row: a call with arrays
+    takes as long as a few functions of a number.
+    """
+    return _compile(function, fastmath=FAST, forceinline=True)
 
 
 def compiled_in_order(function: Callable[..., Any]) -> Any:
@@ -28,8 +37,8 @@ def compiled_in_order(function: Callable[..., Any]) -> Any:
     return _compile(function, fastmath=False)
 
 
-def _compile(function: Callable[..., Any], fastmath: Any) -> Any:
-    compile_ = functools.partial(numba.njit, nogil=True, error_model="numpy", fastmath=fastmath)
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    compile_ = functools.partial(numba.njit, nogil=True, error_model="numpy", **options)
     try:
         dispatcher = compile_(cache=True)(function)
     except RuntimeError:  # neither beside this file nor at home can anything be kept

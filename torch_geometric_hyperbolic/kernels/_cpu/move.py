@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, inlined
 from torch_geometric_hyperbolic.kernels._cpu.radial import (
     MAX_LENGTH,
     MAX_SPACE,
@@ -32,7 +32,7 @@ from torch_geometric_hyperbolic.kernels._cpu.scalars import BELOW, TANHC, series
 BLOCK = 128
 
 
-@compiled
+@inlined
 def _vector(v, row, c, unit):
     r"""What makes a row of ``v`` the vector :math:`w`, which is shortened if it is too long, its
     squared length, :math:`t` and :math:`g_y`.
@@ -51,7 +51,7 @@ def _vector(v, row, c, unit):
     return scale, squared, t, 4 * power / (2 + less) ** 2
 
 
-@compiled
+@inlined
 def _keep_inside(moved, length, c, step, smallest, hyperboloid, near):
     """Shortens what lies beyond the end of space; returns by what, and the squared length."""
     outside = not c * length <= MAX_SPACE**2 if hyperboloid else near

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order, inlined
 from torch_geometric_hyperbolic.kernels._cpu.scalars import asinhc, atanhc, sinhc, tanhc
 
 MAX_LENGTH, MAX_SPACE = num.MAX_LENGTH, num.MAX_SPACE
@@ -85,7 +85,7 @@ def shorten_row(row, c, step, smallest, hyperboloid):
     return shrink, 1 - gap, gap
 
 
-@compiled
+@inlined
 def point_row(x, i, c, step, smallest, hyperboloid, row):
     r"""Writes row ``i``, shortened if it is too long, and returns by how much; then :math:`s`, the
     factor of the point of the ball and the gap, each of the two with its derivative by :math:`s`.
@@ -115,7 +115,7 @@ def point_row(x, i, c, step, smallest, hyperboloid, row):
     return shrink, s, point, d_point, gap, d_gap
 
 
-@compiled_in_order
+@inlined
 def _log_factor(shrink, s, gap, hyperboloid):
     """The factor of log0 and its derivative, given what :func:`point_row` returned."""
     log, d_log = asinhc(s, math.sqrt(1 + s)) if hyperboloid else atanhc(s, gap)
@@ -186,7 +186,7 @@ def to_ball_gradients(
             d_x[i, first + k] = shrink * (by * grad_point[i, k] + 2 * c * of_s * row[k])
 
 
-@compiled_in_order
+@inlined
 def _exp_row(v, c, step, smallest, hyperboloid, short, row):
     r"""Writes ``v``, shortened if it is too long, and the point's row (its space part); returns by
     how much it was shortened, and the factor between the two with its derivative by :math:`s`.
