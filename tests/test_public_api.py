@@ -173,6 +173,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/group_moments.py": "kernels/test_group_moments.py",
     "kernels/_cpu/knn.py": "kernels/test_knn.py",
     "kernels/_cpu/local_coordinates.py": "kernels/test_local_coordinates.py",
+    "kernels/_cpu/logarithm.py": "kernels/test_logarithm.py",
     "kernels/_cpu/move.py": "kernels/test_move.py",
     "kernels/_cpu/pixels.py": "kernels/test_channels_last.py",
     "kernels/_cpu/radial.py": "kernels/test_radial.py",

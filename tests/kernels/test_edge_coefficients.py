@@ -287,7 +287,7 @@ def test_gradients_of_transposed_points_are_described_as_they_are():
     points = torch.rand(3, 20).t() / 2
     gap = 1 - points.double().square().sum(1, keepdim=True)
     rowptr, col = random_graph(Size(20, 20, 60))
-    kept, grads = torch.rand(2, 60, dtype=torch.float64), torch.rand(2, 60)
+    kept, grads = torch.rand(3, 60, dtype=torch.float64), torch.rand(2, 60)
     c = torch.ones((), dtype=torch.float64)
     given = (points, gap, points.clone(memory_format=torch.preserve_format), gap, c, 1.0)
     given = (*given, rowptr, col, kept, *grads, False)

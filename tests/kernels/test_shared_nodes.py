@@ -162,7 +162,7 @@ def test_backward_operators_describe_what_they_return(same, dtype):
     of_values = torch.randn(40, 5, dtype=dtype)
     opcheck(operators.edge_values_backward.default, (*terms, of_values, same))
     nodes = (absolute / 9, (absolute[:, :1].double() / 9).exp())
-    c, kept = torch.ones((), dtype=DOUBLE), torch.rand(2, 40, dtype=DOUBLE)
+    c, kept = torch.ones((), dtype=DOUBLE), torch.rand(3, 40, dtype=DOUBLE)
     given = (*nodes, *nodes, c, 2.0, rowptr, col, kept, alpha, beta, same)
     opcheck(operators.edge_coefficients_backward.default, given)
 

@@ -62,11 +62,11 @@ def _edge_coefficients(
 
 
 def _kept(col: Tensor) -> Tensor:
-    """For :math:`q` and :math:`a(q)` of each edge, which spare the CPU's backward pass a logarithm;
-    elsewhere nothing is kept.
+    """For :math:`q`, :math:`a(q)` and :math:`a'(q)` of each edge, which spare the CPU's backward
+    pass a logarithm; elsewhere nothing is kept.
     """
     edges_kept = col.size(0) if WITH_NUMBA and col.device.type == "cpu" else 0
-    return col.new_empty(2, edges_kept, dtype=torch.float64)
+    return col.new_empty(3, edges_kept, dtype=torch.float64)
 
 
 @_edge_coefficients.register_fake

@@ -8,7 +8,10 @@ r"""Passes over edges grouped by target for the scalars of relative positions.
 import numpy as np
 
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
-from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor, rel_factor_slope
+from torch_geometric_hyperbolic.kernels._cpu.scalars import rel_factor
+
+#: Targets whose edges' distances are in the cache when functions of them are taken.
+STRIP = 32
 
 
 @compiled
@@ -24,23 +27,32 @@ def _squared(points_i, i, points_j, j):
 def coefficients(
     start, stop, points_i, inverse_i, points_j, inverse_j, c, unit, rowptr, col, alpha, beta, kept
 ):
-    """Both scalars of every edge of targets ``start`` to ``stop``; q and a are kept. ``inverse`` is
-    1 / gap.
-
-    Distances and the functions of them are loops of their own: neither then waits for the other.
+    """Both scalars of every edge of targets ``start`` to ``stop``; ``inverse`` is 1 / gap. Of each
+    edge :math:`q`, :math:`a(q)` and :math:`a'(q)` are kept.
     """
-    for i in range(start, stop):
-        by_i = inverse_i[i, 0]
-        for e in range(rowptr[i], rowptr[i + 1]):
-            j = col[e]
-            by_j = inverse_j[j, 0]
-            q = c * _squared(points_i, i, points_j, j) * (by_i * by_j) if c != 0 else 0.0
-            kept[0, e], kept[1, e] = q, by_j
-        for e in range(rowptr[i], rowptr[i + 1]):
-            q, by_j = kept[0, e], kept[1, e]
-            a, _ = rel_factor(q)
-            alpha[e], beta[e] = unit * a * by_j, unit * a * q
-            kept[1, e] = a
+    for top in range(start, stop, STRIP):
+        end = min(top + STRIP, stop)
+        for i in range(top, end):
+            by_i = inverse_i[i, 0]
+            for e in range(rowptr[i], rowptr[i + 1]):
+                j = col[e]
+                by_j = inverse_j[j, 0]
+                q = c * _squared(points_i, i, points_j, j) * (by_i * by_j) if c != 0 else 0.0
+                kept[0, e], kept[1, e] = q, by_j
+        first, last = rowptr[top], rowptr[end]
+        of_edges = kept[0, first:last], kept[1, first:last], kept[2, first:last]
+        _scalars(unit, *of_edges, alpha[first:last], beta[first:last])
+
+
+@compiled
+def _scalars(unit, q, a, slope, alpha, beta):
+    """Scalars of edges given :math:`q` and, as ``a``, :math:`1 / g_j`. Counted from 0, below which
+    no index then can be, they fill vector registers.
+    """
+    for e in range(len(q)):
+        by_j = a[e]
+        a[e], slope[e] = rel_factor(q[e])
+        alpha[e], beta[e] = unit * a[e] * by_j, unit * a[e] * q[e]
 
 
 @compiled
@@ -74,8 +86,7 @@ def grad_targets(
                 if d_gap is not None:
                     d_gap[e] = of_gap
                 continue
-            q, a = kept[0, e], kept[1, e]
-            slope = rel_factor_slope(q, a)
+            q, a, slope = kept[0, e], kept[1, e], kept[2, e]
             d_q = unit * (grad_alpha[e] * slope * by_j + grad_beta[e] * (slope * q + a))
             along = 2 * c * d_q * (by_i * by_j)
             for k in range(channels):

@@ -1,6 +1,7 @@
 r"""The scalar functions of :mod:`geometry._numerics`, each with its derivative, compiled.
 
-Below a small argument they are their Taylor polynomials.
+Below a small argument they are their Taylor polynomials. ``asinhc`` and ``rel_factor`` are
+arithmetic without jumps, so that a loop over numbers fills vector registers.
 """
 
 import math
@@ -9,6 +10,7 @@ import torch
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.logarithm import log
 
 BELOW = num.SERIES_BELOW[torch.float64]
 
@@ -29,12 +31,12 @@ def series(coefficients, s):
 @compiled
 def asinhc(s, root):
     r""":math:`\operatorname{asinh}(\sqrt s) / \sqrt s`, given :math:`\sqrt{1 + s}`."""
-    if s < BELOW:
-        return series(ASINHC, s)
+    near, d_near = series(ASINHC, s)
     t = math.sqrt(s)
     by = 1 / t
-    value = math.log(t + root) * by
-    return value, 0.5 * (1 / root - value) * by * by
+    far = log(t + root) * by
+    d_far = 0.5 * (1 / root - far) * by * by
+    return near if s < BELOW else far, d_near if s < BELOW else d_far
 
 
 @compiled
@@ -79,15 +81,3 @@ def rel_factor(q):
     by = 1 / w
     a = h * by
     return a, (d_h - 0.5 * a * by) * by
-
-
-@compiled
-def rel_factor_slope(q, a):
-    r""":math:`a'(q)` from :math:`a(q)`, without its logarithm."""
-    w = math.sqrt(1 + q)
-    by = 1 / w
-    if q < BELOW:
-        _, d_h = series(ASINHC, q)
-    else:
-        d_h = 0.5 * (by - a * w) / q
-    return (d_h - 0.5 * a * by) * by
