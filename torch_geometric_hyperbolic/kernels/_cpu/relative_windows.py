@@ -137,6 +137,7 @@ def _refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d
     pivot, by_pivot = np.empty(channels, points.dtype), np.empty(channels, points.dtype)
     ratio, along, against = np.empty(pixels), np.empty(pixels), np.empty(pixels)
     alpha, beta, pull = np.empty(pixels), np.empty(pixels), np.empty(pixels)
+    inv = np.empty(pixels)
     for row in range(len(vectors)):
         image, window = (start + row) // windows, (start + row) % windows
         i = pivots[window]
@@ -144,7 +145,7 @@ def _refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d
         for k in range(pixels):
             j = table[window, k]
             squared, by_d, by_p = dtype(0), dtype(0), dtype(0)
-            inv_j = 1.0
+            inv[k] = inverse[image, j] if j >= 0 else 1.0
             if j >= 0:
                 for f in range(channels):
                     p, grad = pivot[f], patches[row, k, f]
@@ -152,17 +153,14 @@ def _refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d
                     squared += d * d
                     by_d += grad * d
                     by_p += grad * p
-                inv_j = inverse[image, j]
-            ratio[k] = squared * inv_i * inv_j if c != 0 else 0.0
+            ratio[k] = squared * inv_i * inv[k] if c != 0 else 0.0
             along[k], against[k] = by_d, by_p
         for k in range(pixels):
-            j = table[window, k]
-            inv_j = inverse[image, j] if j >= 0 else 1.0
             q = c * ratio[k]
             a, slope = rel_factor(q)
-            alpha[k], beta[k] = unit * a * inv_j, unit * a * q
-            d_q = unit * (slope * (along[k] * inv_j - q * against[k]) - a * against[k])
-            pull[k] = 2 * c * d_q * inv_i * inv_j if c != 0 else 0.0
+            alpha[k], beta[k] = unit * a * inv[k], unit * a * q
+            d_q = unit * (slope * (along[k] * inv[k] - q * against[k]) - a * against[k])
+            pull[k] = 2 * c * d_q * inv_i * inv[k] if c != 0 else 0.0
             ratio[k] = ratio[k] * d_q if c != 0 else 0.0
         for f in range(channels):
             by_pivot[f] = 0
@@ -181,7 +179,7 @@ def _refill(start, points, inverse, c, unit, table, pivots, vectors, d_points, d
                 d_points[image, j, f] += pulled
                 by_pivot[f] -= pulled + by_p * grad
                 patches[row, k, f] = by_d * d - by_p * p
-            d_gap[image, j] -= (alpha[k] * along[k] + c * ratio[k]) * inverse[image, j]
+            d_gap[image, j] -= (alpha[k] * along[k] + c * ratio[k]) * inv[k]
             by_own_gap -= c * ratio[k] * inv_i
             by_c += ratio[k]
         d_c[image] += by_c
