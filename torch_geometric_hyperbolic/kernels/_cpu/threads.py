@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -36,7 +36,8 @@ def parallel(loop: Callable[..., None], size: int, *args: Any, always: bool = Fa
     try:
         loop(cuts[0], cuts[1], *arrays)
     finally:
-        wait(others)
+        for other in others:
+            other.exception()  # waits for its end
     for other in others:
         other.result()
 
