@@ -172,6 +172,7 @@ SHARED_MIRRORS = {
     "kernels/_cpu/graphs.py": "kernels/test_group_edges.py",
     "kernels/_cpu/group_moments.py": "kernels/test_group_moments.py",
     "kernels/_cpu/knn.py": "kernels/test_knn.py",
+    "kernels/_cpu/linear_max.py": "kernels/test_linear_max.py",
     "kernels/_cpu/local_coordinates.py": "kernels/test_local_coordinates.py",
     "kernels/_cpu/logarithm.py": "kernels/test_logarithm.py",
     "kernels/_cpu/move.py": "kernels/test_move.py",

@@ -18,10 +18,12 @@ MODULE = sys.modules["torch_geometric_hyperbolic.kernels.linear_max"]
 CLOSE = {torch.float32: {"atol": 1e-5, "rtol": 1e-5}, torch.float64: {"atol": 1e-12, "rtol": 1e-12}}
 
 
-@pytest.fixture(params=[1, 3, 1024], autouse=True)
+@pytest.fixture(params=[(1, 1), (3, 2), (128, 256)], autouse=True)
 def part(request, monkeypatch):
-    """Windows at a time: each by itself, a few with a rest, all."""
-    monkeypatch.setattr(MODULE, "PART", request.param)
+    """Windows of a part and edges of a block: one, a few with a rest, all."""
+    for name, value in zip(("PART", "MOST"), request.param, strict=True):
+        monkeypatch.setattr(MODULE, name, value)
+    monkeypatch.setattr(MODULE, "FEWEST", 1)
 
 
 def terms(
@@ -124,6 +126,16 @@ def test_threads_do_not_change_a_bit():
     assert_same_for_any_number_of_threads(
         lambda: [*function(*inputs), *gradients(function, inputs)[:2]]
     )
+
+
+@compiled
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_gradient_of_the_weight_is_summed_over_all_parts(parts, monkeypatch):
+    monkeypatch.setattr(MODULE, "PARTS", parts)
+    *inputs, rowptr, sign = terms()
+    expected = gradients(lambda *t: definition(*t, rowptr, sign), inputs)
+    actual = gradients(lambda *t: linear_max(*t, rowptr, sign), inputs)
+    torch.testing.assert_close(actual, expected, **CLOSE[torch.float64])
 
 
 @compiled

@@ -1,22 +1,24 @@
-r"""Largest value of a linear function of edges at every node, in parts that fit the cache."""
-
-from itertools import pairwise
+r"""Largest value of a linear function of edges at every node, a block of edges at a time."""
 
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
-from torch_geometric_hyperbolic.kernels._slopes import Selected
+from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_max import edge_max
-from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, OperatorTerms
+from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
-    from torch_geometric_hyperbolic.kernels._cpu import edges
+    from torch_geometric_hyperbolic.kernels._cpu import linear_max as loops
+    from torch_geometric_hyperbolic.kernels._cpu.compiled import PRODUCT
+    from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
-#: Windows whose edges are there at a time.
-PART = 1024
+#: Fewest and most edges of a block.
+FEWEST, MOST = 4, 256
+#: Windows whose moments are summed before they join the rest, and parts of all windows whose
+#: gradients of the weight are.
+PART, PARTS = 128, 16
 
 
 def linear_max(
@@ -54,48 +56,22 @@ def linear_max(
     return edge_max(*values.terms(absolute, rowptr), sign)
 
 
-def _parts(rowptr: Tensor) -> tuple[list[tuple[slice, slice]], int]:
-    """Slices of targets and of their edges, and the largest number of edges in one."""
-    cuts = [*range(0, len(rowptr) - 1, PART), len(rowptr) - 1]
-    ends = rowptr[cuts].tolist()
-    parts = [
-        (slice(*targets), slice(*these))
-        for targets, these in zip(pairwise(cuts), pairwise(ends), strict=True)
-    ]
-    return parts, max((these.stop - these.start for _, these in parts), default=0)
-
-
-def _filled(
-    buffer: Tensor, absolute: Tensor, given: Tensor, by_row: Tensor, rowptr: Tensor
-) -> OperatorTerms:
-    """The terms of one part, its values in ``buffer``.
-
-    ``by_row`` is the transposed weight: with few rows, products with it are several times faster.
-    """
-    value = torch.mm(given, by_row, out=buffer[: len(given)])
-    offsets = rowptr - rowptr[0]
-    return EdgeVectors.stored(value, offsets).terms(absolute, offsets)
+def _rows(weight: Tensor) -> int:
+    """Edges of a block."""
+    return max(FEWEST, min(MOST, PRODUCT // max(1, weight.numel())))
 
 
 @torch.library.custom_op("tgh::linear_max", mutates_args=(), device_types="cpu")
 def _linear_max(
     absolute: Tensor, given: Tensor, weight: Tensor, rowptr: Tensor, sign: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    z, edge, total, squares = _outputs(absolute, given, weight, rowptr, sign)
-    total.zero_()
-    squares.zero_()
-    by_row = weight.t().contiguous()
-    parts, most = _parts(rowptr)
-    buffer = absolute.new_empty(most, absolute.size(1))
-    with torch.autocast("cpu", enabled=False):
-        for targets, these in parts:
-            offsets = rowptr[targets.start : targets.stop + 1]
-            terms = _filled(buffer, absolute[targets], given[these], by_row, offsets)
-            z[targets], chosen, these_total, these_squares = edge_max(*terms, sign)
-            edge[targets] = chosen.add_((chosen >= 0) * these.start)
-            total += these_total
-            squares += these_squares
-    return z, edge, total, squares
+    z, edge, total, _ = _outputs(absolute, given, weight, rowptr, sign)
+    parts = -(-len(absolute) // PART)
+    moments = total.new_empty(parts, 2, len(total))
+    inputs = (absolute, given, weight, rowptr, sign, PART, _rows(weight))
+    parallel(loops.extremes, parts, *inputs, z, edge, moments, always=True)
+    total, squares = moments.sum(0)
+    return z, edge, total.clone(), squares.clone()
 
 
 @_linear_max.register_fake
@@ -118,22 +94,14 @@ def _linear_max_backward(
     grad_total: Tensor,
     grad_squares: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    d_absolute, d_given = absolute.new_empty(absolute.shape), given.new_empty(given.shape)
-    by_row = weight.t().contiguous()
-    d_by_row = torch.zeros_like(by_row)
-    parts, most = _parts(rowptr)
-    buffer, d_buffer = absolute.new_empty(2, most, absolute.size(1))
-    with torch.autocast("cpu", enabled=False):
-        for targets, these in parts:
-            offsets = rowptr[targets.start : targets.stop + 1]
-            terms = _filled(buffer, absolute[targets], given[these], by_row, offsets)
-            how = Selected((edge[targets] - these.start).numpy())
-            by = (how, grad_z[targets], grad_total, 2 * grad_squares)
-            d_value = d_buffer[: these.stop - these.start].zero_()
-            d_absolute[targets] = edges.gradients_of_own(terms, *by, d_value)
-            torch.mm(d_value, by_row.t(), out=d_given[these])
-            d_by_row.addmm_(given[these].t(), d_value)
-    return d_absolute, d_given, d_by_row.t().contiguous()
+    d_absolute = torch.zeros(absolute.shape, dtype=torch.float64)
+    parts = max(1, min(len(absolute), PARTS))
+    cuts = torch.arange(parts + 1) * len(absolute) // parts
+    d_given, d_weight = given.new_empty(given.shape), weight.new_empty(parts, *weight.shape)
+    inputs = (absolute, given, weight, rowptr, edge, grad_z, grad_total, 2 * grad_squares)
+    outputs = (d_absolute, d_given, d_weight)
+    parallel(loops.gradients, parts, *inputs, cuts, _rows(weight), *outputs, always=True)
+    return d_absolute.to(absolute.dtype), d_given, sum_in_order(d_weight)
 
 
 @_linear_max_backward.register_fake

@@ -199,22 +199,3 @@ def gradients(
         order = graphs.by_source(rowptr.numpy(), col.numpy(), len(relative_j))
         parallel(grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
     return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta
-
-
-def gradients_of_own(
-    terms: tuple[Tensor, ...],
-    how: Selected | Given | Activated,
-    grad: Tensor,
-    constant: Tensor,
-    linear: Tensor,
-    d_relative_j: Tensor,
-) -> Tensor:
-    """Gradient of ``absolute``, the first of the terms, where each edge is its own source, whose
-    gradients are added to ``d_relative_j``.
-    """
-    absolute, relative_i, _, alpha, beta, rowptr, _ = terms
-    given = (absolute, relative_i, alpha, beta)
-    out = [torch.zeros(t.shape, dtype=t.dtype) for t in given]
-    clouds = (torch.arange(len(rowptr)), d_relative_j)
-    parallel(grad_targets, len(absolute), *terms, how, grad, constant, linear, *out, *clouds)
-    return out[0]
