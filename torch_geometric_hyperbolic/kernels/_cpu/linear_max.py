@@ -10,9 +10,7 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
 
 @compiled
-def extremes(
-    start, stop, absolute, given, weight, rowptr, sign, part, rows, z, edge, moments
-):
+def extremes(start, stop, absolute, given, weight, rowptr, sign, part, rows, z, edge, moments):
     """Largest ``sign * z`` of every target in parts ``start`` to ``stop``, ``part`` targets each,
     or the first NaN; and sums of z and z^2.
     """
