@@ -163,6 +163,7 @@ SHARED_MIRRORS = {
     "kernels/_slopes.py": "kernels/test_edge_values.py",
     "kernels/_space.py": "kernels/test_radial.py",
     "kernels/_cpu/affine.py": "kernels/test_affine_activation.py",
+    "kernels/_cpu/chosen_edges.py": "kernels/test_edge_max.py",
     "kernels/_cpu/coefficients.py": "kernels/test_edge_coefficients.py",
     "kernels/_cpu/compiled.py": "kernels/test_compiled.py",
     "kernels/_cpu/edges.py": "kernels/test_edge_values.py",

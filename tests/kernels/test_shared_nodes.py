@@ -78,6 +78,7 @@ def all_that_max_returns(*terms):
 
 CASES = {
     "max": of_edges(all_that_max_returns),
+    "max alone": of_edges(lambda *terms: all_that_max_returns(*terms)[:-10]),
     "sum": of_edges(lambda *terms: edge_sum(*terms, 0.2)),
     "values": of_edges(edge_values),
     "coefficients": scalars,
@@ -157,7 +158,9 @@ def test_backward_operators_describe_what_they_return(same, dtype):
     grad, moment = torch.randn_like(absolute), torch.randn(5, dtype=DOUBLE)
     edge = torch.zeros(9, 5, dtype=torch.int32)
     operators = torch.ops.tgh
-    opcheck(operators.edge_max_backward.default, (*terms, edge, grad, moment, moment, same))
+    for moments in (True, False):
+        of_max = (*terms, edge, grad, moment, moment, same, moments)
+        opcheck(operators.edge_max_backward.default, of_max)
     opcheck(operators.edge_sum_backward.default, (*terms, 0.2, grad, same))
     of_values = torch.randn(40, 5, dtype=dtype)
     opcheck(operators.edge_values_backward.default, (*terms, of_values, same))

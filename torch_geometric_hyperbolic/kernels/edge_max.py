@@ -109,16 +109,17 @@ def _edge_max_backward(
     grad_total: Tensor,
     grad_squares: Tensor,
     shared: bool,
+    moments: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    given = (absolute, relative_i, relative_j, alpha, beta)
-    how = Selected(edge.contiguous().numpy())
-    return edges.gradients(*given, rowptr, col, how, grad_z, grad_total, 2 * grad_squares, shared)
+    given = (absolute, relative_i, relative_j, alpha, beta, rowptr, col)
+    by = (Selected(edge.contiguous().numpy()), grad_z, grad_total, 2 * grad_squares)
+    return edges.gradients(*given, *by, shared, moments)
 
 
 @_edge_max_backward.register_fake
 def _(absolute, relative_i, relative_j, alpha, beta, *args):  # type: ignore[no-untyped-def]
     given = (absolute, relative_i, relative_j, alpha, beta)
-    return tuple(empty_gradients(given, [1] if args[-1] else []))
+    return tuple(empty_gradients(given, [1] if args[-2] else []))
 
 
 def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
@@ -139,7 +140,9 @@ def _backward(ctx, grad_z, grad_edge, grad_total, grad_squares):  # type: ignore
     if installed_engine(absolute) is None:
         grads = gradients_of(edge_max_reference, given, (rowptr, col, sign), of_outputs)
     else:
-        grads = _edge_max_backward(*given, rowptr, col, edge, *of_outputs, ctx.shared)
+        moments = grad_total is not None or grad_squares is not None
+        how = (*of_outputs, ctx.shared, moments)
+        grads = _edge_max_backward(*given, rowptr, col, edge, *how)
         grads = (grads[0], None, *grads[2:]) if ctx.shared else grads
     return (*grads, None, None, None)
 
@@ -166,6 +169,6 @@ if WITH_TRITON:
 
     @_edge_max_backward.register_kernel("cuda")
     def _edge_max_backward_cuda(*given: Any) -> tuple[Tensor, ...]:
-        *terms, edge, grad_z, grad_total, grad_squares, shared = given
+        *terms, edge, grad_z, grad_total, grad_squares, shared, _ = given
         by = (Selected(edge), grad_z, grad_total, 2 * grad_squares, shared)
         return edge_gradients.gradients(*terms, *by)  # type: ignore[call-arg]

@@ -15,7 +15,7 @@ from numba.extending import overload
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import empty_gradients
-from torch_geometric_hyperbolic.kernels._cpu import graphs
+from torch_geometric_hyperbolic.kernels._cpu import chosen_edges, graphs
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 from torch_geometric_hyperbolic.kernels._slopes import Activated, Given, Selected
@@ -176,12 +176,14 @@ def gradients(
     constant: Tensor,
     linear: Tensor,
     shared: bool = False,
+    moments: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the first five arguments; where both R are one tensor (``shared``), its whole
     gradient as that of the second, and no rows as that of the first.
 
     One pass, a thread for whole clouds, where the graph falls into clouds; otherwise a pass by
-    targets, then a pass by sources. Which, depends on the graph and on ``shared`` alone.
+    targets, then a pass by sources, both over the selected edges alone where these have no
+    ``moments``. Which, depends on the graph and on the last two arguments alone.
     """
     given = (absolute, relative_i, relative_j, alpha, beta)
     grads = empty_gradients(given, [1] if shared else [])
@@ -194,6 +196,14 @@ def gradients(
     if len(cuts) > 2:
         clouds = (torch.from_numpy(cuts), d_relative_j)
         parallel(grad_targets, len(cuts) - 1, *given, rowptr, col, *by, *out, *clouds)
+    elif isinstance(how, Selected) and not moments:
+        of_edges = torch.zeros(2, len(col), dtype=torch.float64)  # sums over channels
+        some = (alpha, beta, col, how.edge, grad, d_absolute, of_targets, *of_edges)
+        parallel(chosen_edges.grad_targets, len(absolute), relative_i, relative_j, *some)
+        rest = (alpha, col, how.edge, grad, d_relative_j)
+        parallel(chosen_edges.grad_sources, len(relative_j), *rest)
+        d_alpha.copy_(of_edges[0])
+        d_beta.copy_(of_edges[1])
     else:
         parallel(grad_targets, len(absolute), *given, rowptr, col, *by, *out, None, None)
         order = graphs.by_source(rowptr.numpy(), col.numpy(), len(relative_j))
