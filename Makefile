@@ -24,7 +24,7 @@ demo: setup ## train the hyperbolic and Euclidean twins on embedded data (minute
 	$(BIN)/python benchmarks/demo.py $(ARGS)
 
 bench: setup ## time layers, graphs and a training step beside their peers (a quarter of an hour)
-	for name in edge_conv knn h_conv2d aggregations invariant training_step; do \
+	for name in edge_conv graph knn h_conv2d aggregations invariant training_step; do \
 		$(BIN)/python benchmarks/micro/$$name.py --out benchmarks/results/micro-$$name.json || exit; \
 	done
 	for name in tables plot; do \

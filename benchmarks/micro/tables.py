@@ -34,6 +34,17 @@ def layer_table(record: dict[str, Any]) -> Table:
     return table
 
 
+def graph_table(record: dict[str, Any]) -> Table:
+    """Times of the layer on one graph, and how many times they are shorter than PyG's."""
+    table = [["nodes, edges", "network", "aggr", "PyG, flat", *SPACES.values()]]
+    for row in record["layers"]:
+        ms = row["ms"]
+        ours = [f"{ms[space]:.0f} ({ms['PyG'] / ms[space]:.1f}x)" for space in SPACES]
+        shape = f"{row['nodes']:,}, {row['edges']:,}"
+        table.append([shape, row["network"], row["aggr"], f"{ms['PyG']:.0f}", *ours])
+    return table
+
+
 def gpu_layer_table(record: dict[str, Any]) -> Table:
     """Times of the layer on a GPU, its kernels started one by one, and replayed in one launch."""
     names = {"PyG": "PyG, flat", **SPACES}
@@ -116,6 +127,7 @@ def invariant_table(record: dict[str, Any]) -> Table:
 #: Name of the table, of the JSON file it is from, and what makes it.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Table]]] = {
     "layer": ("edge_conv", layer_table),
+    "graph": ("graph", graph_table),
     "memory": ("edge_conv", memory_table),
     "waiting": ("edge_conv", waiting_table),
     "error": ("edge_conv", error_table),
