@@ -284,6 +284,16 @@ def test_distances_of_known_points(model, c):
 
 
 @every_manifold
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_norms_are_lengths_however_short_or_long(manifold, size):
+    x = manifold.origin(4, 3, dtype=torch.float32)
+    v = size * torch.randn(4, 3)
+    length = v.double().norm(dim=-1).float() * (2 if isinstance(manifold, PoincareBall) else 1)
+    actual = manifold.norm(x, manifold.transp0(x, v))
+    torch.testing.assert_close(actual, length, rtol=3 * torch.finfo(torch.float32).eps, atol=0)
+
+
+@every_manifold
 @pytest.mark.parametrize("short", [0.0, 1e-30, 1e-200])
 def test_the_length_of_a_short_vector_has_a_finite_gradient(manifold, short):
     x = points(manifold, 4, 3)

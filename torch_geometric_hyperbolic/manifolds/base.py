@@ -111,8 +111,11 @@ class Manifold(GeooptManifold):
         return self.transp0(x, self.rel(x, y))
 
     def norm(self, x: Tensor, u: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Length of a tangent vector ``u`` at ``x``, ``[...]``; gradient 0 at the zero vector."""
-        return safe_sqrt(self.inner(x, u, keepdim=keepdim))
+        """Length of a tangent vector ``u`` at ``x``, ``[...]``; gradient 0 at the zero vector.
+
+        Squared in float64, which holds the square of every float32.
+        """
+        return safe_sqrt(self.inner(x.double(), u.double(), keepdim=keepdim)).to(u.dtype)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Retraction: the exponential map itself."""
