@@ -40,6 +40,26 @@ def test_ranges_are_disjoint_and_cover_everything(count, size):
     assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.parametrize("as_array", [lambda offsets: offsets, lambda offsets: offsets.numpy()])
+@pytest.mark.parametrize(
+    "degrees",
+    [[0] * 9, [100, *[0] * 20], [*[0] * 20, 100], [40, 1, 1, 30, 0, 0, 9], list(range(30)), []],
+)
+def test_threads_share_edges_evenly(monkeypatch, degrees, as_array):
+    monkeypatch.setattr("torch_geometric_hyperbolic.kernels._cpu.threads.FEW", 0)
+    ranges, offsets = [], torch.tensor([0, *degrees]).cumsum(0)
+    with threads(3):
+        parallel(
+            lambda start, stop: ranges.append(range(start, stop)),
+            len(degrees),
+            offsets=as_array(offsets),
+        )
+    assert sorted(i for part in ranges for i in part) == list(range(len(degrees)))
+    work = [sum(1 + degrees[i] for i in part) for part in ranges]
+    # no share is larger than a third by more than the one index that could have been left out
+    assert max(work) <= sum(work) / 3 + max(degrees, default=0) + 1
+
+
 def test_parts_run_at_the_same_time():
     barrier = threading.Barrier(2, timeout=20)
     with threads(2):

@@ -159,7 +159,9 @@ if WITH_NUMBA:
         z = torch.empty(targets, channels, dtype=absolute.dtype)
         edge = torch.empty(targets, channels, dtype=torch.int32)
         moments = torch.empty(blocks, 2, channels, dtype=torch.float64)
-        parallel(extremes.extremes, blocks, absolute, *rest, z, edge, moments)
+        ends = torch.arange(blocks + 1).mul(extremes.BLOCK).clamp(max=targets)
+        given = (absolute, *rest, z, edge, moments)
+        parallel(extremes.extremes, blocks, *given, offsets=rest[4][ends])
         total, squares = moments.sum(0)
         return z, edge, total.clone(), squares.clone()
 

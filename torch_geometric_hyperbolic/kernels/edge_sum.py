@@ -128,7 +128,7 @@ if WITH_NUMBA:
     @edge_sum.register_kernel("cpu")
     def _edge_sum_cpu(absolute: Tensor, *rest: Any) -> Tensor:
         out = torch.empty(absolute.shape, dtype=absolute.dtype)
-        parallel(edges.activated_sums, len(out), absolute, *rest, out)
+        parallel(edges.activated_sums, len(out), absolute, *rest, out, offsets=rest[4])
         return out
 
 

@@ -203,7 +203,8 @@ if WITH_NUMBA:
         out = start.new_empty(start.shape)
         groups = group_elements(index, len(start))
         rest = (start, *constants(points, c), MAX_STEPS, out)
-        parallel(loops.means, len(start), points, weight, *groups, *rest, always=True)
+        given = (points, weight, *groups, *rest)
+        parallel(loops.means, len(start), *given, offsets=groups[0], always=True)
         return out
 
     @solve_hessian.register_kernel("cpu")
@@ -213,5 +214,6 @@ if WITH_NUMBA:
         if fused_engine(rhs) is None:
             return solve_hessian_reference(rhs, weight, unit, zeta, index)
         out, groups = rhs.new_empty(rhs.shape), group_elements(index, len(rhs))
-        parallel(loops.solutions, len(rhs), rhs, weight, unit, zeta, *groups, out)
+        given = (rhs, weight, unit, zeta, *groups, out)
+        parallel(loops.solutions, len(rhs), *given, offsets=groups[0])
         return out

@@ -58,7 +58,7 @@ def group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int
 def _group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int) -> Moments:
     outputs = _outputs(points, weight, index, num_groups)
     groups = group_elements(index, num_groups)
-    parallel(loops.moments, num_groups, points, weight, *groups, *outputs)
+    parallel(loops.moments, num_groups, points, weight, *groups, *outputs, offsets=groups[0])
     return outputs
 
 
@@ -82,8 +82,9 @@ def _group_moments_backward(
 ) -> tuple[Tensor, Tensor]:
     d_points, d_weight = points.new_empty(points.shape), weight.new_empty(weight.shape)
     outputs = (mean, variance, mass, grad_mean, grad_variance, grad_mass)
-    given = (points, weight, *group_elements(index, len(mean)), *outputs)
-    parallel(loops.gradients, len(mean), *given, d_points, d_weight)
+    groups = group_elements(index, len(mean))
+    given = (points, weight, *groups, *outputs, d_points, d_weight)
+    parallel(loops.gradients, len(mean), *given, offsets=groups[0])
     return d_points, d_weight
 
 

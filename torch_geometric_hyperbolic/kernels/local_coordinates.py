@@ -101,7 +101,8 @@ def _local_coordinates(
 ) -> tuple[Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
     outputs = _outputs(*v, rowptr, rank)
-    parallel(coordinates, len(rowptr) - 1, v, rowptr, TIE[alpha.dtype], *outputs, always=True)
+    rest = (v, rowptr, TIE[alpha.dtype], *outputs)
+    parallel(coordinates, len(rowptr) - 1, *rest, offsets=rowptr, always=True)
     return outputs
 
 

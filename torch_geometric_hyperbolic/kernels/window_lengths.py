@@ -70,7 +70,7 @@ def _window_lengths(
 ) -> tuple[Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
     outputs = _outputs(*v, rowptr)
-    parallel(lengths, len(rowptr) - 1, v, rowptr, *outputs, always=True)
+    parallel(lengths, len(rowptr) - 1, v, rowptr, *outputs, offsets=rowptr, always=True)
     return outputs
 
 

@@ -195,17 +195,21 @@ def gradients(
     cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(relative_j), shared)
     if len(cuts) > 2:
         clouds = (torch.from_numpy(cuts), d_relative_j)
-        parallel(grad_targets, len(cuts) - 1, *given, rowptr, col, *by, *out, *clouds)
+        loop = (grad_targets, len(cuts) - 1, *given, rowptr, col, *by, *out, *clouds)
+        parallel(*loop, offsets=rowptr[clouds[0]])
     elif isinstance(how, Selected) and not moments:
         of_edges = torch.zeros(2, len(col), dtype=torch.float64)  # sums over channels
         some = (alpha, beta, col, how.edge, grad, d_absolute, of_targets, *of_edges)
-        parallel(chosen_edges.grad_targets, len(absolute), relative_i, relative_j, *some)
+        loop = (chosen_edges.grad_targets, len(absolute), relative_i, relative_j, *some)
+        parallel(*loop, offsets=rowptr)
         rest = (alpha, col, how.edge, grad, d_relative_j)
         parallel(chosen_edges.grad_sources, len(relative_j), *rest)
         d_alpha.copy_(of_edges[0])
         d_beta.copy_(of_edges[1])
     else:
-        parallel(grad_targets, len(absolute), *given, rowptr, col, *by, *out, None, None)
+        loop = (grad_targets, len(absolute), *given, rowptr, col, *by, *out, None, None)
+        parallel(*loop, offsets=rowptr)
         order = graphs.by_source(rowptr.numpy(), col.numpy(), len(relative_j))
-        parallel(grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
+        loop = (grad_sources, len(relative_j), *given, *order, *by, d_relative_j)
+        parallel(*loop, offsets=order[0])
     return d_absolute, d_relative_i, d_relative_j, d_alpha, d_beta

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 
 #: A loop over fewer numbers than this is over before another thread has begun.
@@ -15,12 +16,18 @@ _pool: ThreadPoolExecutor | None = None
 _starting = threading.Lock()
 
 
-def parallel(loop: Callable[..., None], size: int, *args: Any, always: bool = False) -> None:
+def parallel(
+    loop: Callable[..., None], size: int, *args: Any, offsets: Any = None, always: bool = False
+) -> None:
     """Run ``loop(start, stop, *args)`` over ``range(size)`` on PyTorch's number of threads.
 
     The range is cut where it pleases the number of threads, so a loop's result for one index must
-    not depend on where its own range starts or stops. Tensors, also those in named tuples, are
-    handed over as contiguous arrays: those that are written to must be contiguous themselves.
+    not depend on where its own range starts or stops. With ``offsets``, a tensor or array, index i
+    has edges ``offsets[i]`` to ``offsets[i + 1]``, and threads get equally many edges and indices
+    together; without, equally many indices.
+
+    Tensors, also those in named tuples, are handed over as contiguous arrays: those that are
+    written to must be contiguous themselves.
 
     If these hold few numbers the loop runs in this thread alone, unless it is to be spread
     ``always``, as one that looks at every number many times.
@@ -29,6 +36,10 @@ def parallel(loop: Callable[..., None], size: int, *args: Any, always: bool = Fa
     alone = not always and _numbers(arrays) < FEW
     threads = 1 if alone else max(1, min(torch.get_num_threads(), size))
     cuts = [size * part // threads for part in range(threads + 1)]
+    if threads > 1 and offsets is not None:
+        work = np.arange(size + 1) + np.asarray(offsets)
+        shares = [work[-1] * part // threads for part in range(1, threads)]
+        cuts[1:-1] = np.searchsorted(work, shares).tolist()
     others = [
         _threads().submit(loop, start, stop, *arrays)
         for start, stop in zip(cuts[1:-1], cuts[2:], strict=True)

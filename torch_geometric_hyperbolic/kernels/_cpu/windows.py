@@ -102,7 +102,7 @@ def gradients(
     none = torch.zeros_like(v.relative_i)
     terms = v.terms(none, rowptr)
     values = torch.empty(len(v.col), none.size(1), dtype=v.alpha.dtype)
-    parallel(edges.values, len(none), *terms, values)
+    parallel(edges.values, len(none), *terms, values, offsets=rowptr)
     own = EdgeVectors.stored(values, rowptr)
     d_values = _of_clouds(loop, own, rowptr, rest, torch.arange(len(rowptr))).relative_j
     moments = none.new_zeros(none.size(1))
@@ -115,5 +115,6 @@ def _of_clouds(
 ) -> Gradients:
     out = Gradients(*(torch.empty(term.shape, dtype=term.dtype) for term in v[:4]))
     out.relative_j.zero_()
-    parallel(loop, len(cuts) - 1, v, rowptr, *rest, cuts, out, always=True)
+    how: Any = {"offsets": rowptr[cuts], "always": True}
+    parallel(loop, len(cuts) - 1, v, rowptr, *rest, cuts, out, **how)
     return out
