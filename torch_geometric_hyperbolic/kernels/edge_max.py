@@ -154,14 +154,15 @@ if WITH_NUMBA:
 
     @edge_max.register_kernel("cpu")
     def _edge_max_cpu(absolute: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        *_, rowptr, _, _ = rest
         targets, channels = absolute.shape
         blocks = -(-targets // extremes.BLOCK)
         z = torch.empty(targets, channels, dtype=absolute.dtype)
         edge = torch.empty(targets, channels, dtype=torch.int32)
         moments = torch.empty(blocks, 2, channels, dtype=torch.float64)
-        ends = torch.arange(blocks + 1).mul(extremes.BLOCK).clamp(max=targets)
+        ends = (torch.arange(blocks + 1) * extremes.BLOCK).clamp(max=targets)
         given = (absolute, *rest, z, edge, moments)
-        parallel(extremes.extremes, blocks, *given, offsets=rest[4][ends])
+        parallel(extremes.extremes, blocks, *given, offsets=rowptr[ends])
         total, squares = moments.sum(0)
         return z, edge, total.clone(), squares.clone()
 

@@ -127,8 +127,9 @@ if WITH_NUMBA:
 
     @edge_sum.register_kernel("cpu")
     def _edge_sum_cpu(absolute: Tensor, *rest: Any) -> Tensor:
+        *_, rowptr, _, _ = rest
         out = torch.empty(absolute.shape, dtype=absolute.dtype)
-        parallel(edges.activated_sums, len(out), absolute, *rest, out, offsets=rest[4])
+        parallel(edges.activated_sums, len(out), absolute, *rest, out, offsets=rowptr)
         return out
 
 

@@ -123,8 +123,9 @@ if WITH_NUMBA:
 
     @edge_values.register_kernel("cpu")
     def _edge_values_cpu(absolute: Tensor, *rest: Tensor) -> Tensor:
-        out = torch.empty(len(rest[-1]), absolute.size(1), dtype=absolute.dtype)
-        parallel(edges.values, len(absolute), absolute, *rest, out, offsets=rest[4])
+        *_, rowptr, col = rest
+        out = torch.empty(len(col), absolute.size(1), dtype=absolute.dtype)
+        parallel(edges.values, len(absolute), absolute, *rest, out, offsets=rowptr)
         return out
 
 
