@@ -102,15 +102,15 @@ def _edge_coefficients_backward(
     cuts = graphs.cloud_cuts(rowptr.numpy(), col.numpy(), len(points_j), shared)
     if len(cuts) > 2:
         clouds = (torch.from_numpy(cuts), d_points_j, d_gap_j)
-        loop = (coefficients.grad_targets, len(cuts) - 1, *given, None, None, *clouds)
-        parallel(*loop, offsets=rowptr[clouds[0]])
+        args = (*given, None, None, *clouds)
+        parallel(coefficients.grad_targets, len(cuts) - 1, *args, offsets=rowptr[clouds[0]])
     else:
         of_edges = torch.empty(2, len(col), dtype=torch.float64)  # up to 1 / gap^2
-        loop = (coefficients.grad_targets, len(points_i), *given, *of_edges, None, None, None)
-        parallel(*loop, offsets=rowptr)
+        first = (*given, *of_edges, None, None, None)
+        parallel(coefficients.grad_targets, len(points_i), *first, offsets=rowptr)
         order = graphs.by_source(rowptr.numpy(), col.numpy(), len(points_j))
-        rest = (points_i, points_j, *order, *of_edges, d_points_j, d_gap_j)
-        parallel(coefficients.grad_sources, len(points_j), *rest, offsets=order[0])
+        second = (points_i, points_j, *order, *of_edges, d_points_j, d_gap_j)
+        parallel(coefficients.grad_sources, len(points_j), *second, offsets=order[0])
     if shared:
         d_points_i, d_gap_i = empty_gradients((points_i, gap_i), [0, 1])
     narrow_i, narrow_j = d_points_i.to(points_i.dtype), d_points_j.to(points_j.dtype)
