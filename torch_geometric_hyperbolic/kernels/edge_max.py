@@ -160,9 +160,9 @@ if WITH_NUMBA:
         z = torch.empty(targets, channels, dtype=absolute.dtype)
         edge = torch.empty(targets, channels, dtype=torch.int32)
         moments = torch.empty(blocks, 2, channels, dtype=torch.float64)
-        ends = (torch.arange(blocks + 1) * extremes.BLOCK).clamp(max=targets)
         given = (absolute, *rest, z, edge, moments)
-        parallel(extremes.extremes, blocks, *given, offsets=rowptr[ends])
+        offsets = torch.cat([rowptr[: -1 : extremes.BLOCK], rowptr[-1:]])
+        parallel(extremes.extremes, blocks, *given, offsets=offsets)
         total, squares = moments.sum(0)
         return z, edge, total.clone(), squares.clone()
 
