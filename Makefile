@@ -23,7 +23,7 @@ test: setup ## run the tests
 demo: setup ## train the hyperbolic and Euclidean twins on embedded data (minutes)
 	$(BIN)/python benchmarks/demo.py $(ARGS)
 
-bench: setup ## time layers, graphs and a training step beside their peers (a quarter of an hour)
+bench: setup ## time layers, graphs and a training step beside their peers (twenty minutes)
 	for name in edge_conv graph knn h_conv2d aggregations invariant training_step; do \
 		$(BIN)/python benchmarks/micro/$$name.py --out benchmarks/results/micro-$$name.json || exit; \
 	done

@@ -115,6 +115,6 @@ def _of_clouds(
 ) -> Gradients:
     out = Gradients(*(torch.empty(term.shape, dtype=term.dtype) for term in v[:4]))
     out.relative_j.zero_()
-    how: Any = {"offsets": rowptr[cuts], "always": True}
-    parallel(loop, len(cuts) - 1, v, rowptr, *rest, cuts, out, **how)
+    args = (v, rowptr, *rest, cuts, out)
+    parallel(loop, len(cuts) - 1, *args, offsets=rowptr[cuts], always=True)
     return out
