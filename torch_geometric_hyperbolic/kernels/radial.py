@@ -95,7 +95,7 @@ def _ball_and_log(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tens
 
 @_ball_and_log.register_fake
 def _ball_and_log_outputs(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor, Tensor]:
-    size = (x.size(0), x.size(1) - hyperboloid)
+    size = (x.size(0), x.size(1) - int(hyperboloid))  # torch 2.6 traces no bool in a size
     point = x.new_empty(size, dtype=torch.float64 if hyperboloid else x.dtype)
     return point, x.new_empty(x.size(0), 1, dtype=torch.float64), x.new_empty(size)
 
@@ -126,7 +126,7 @@ def _exp0(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
 
 @_exp0.register_fake
 def _exp0_output(v: Tensor, c: Tensor, hyperboloid: bool) -> Tensor:
-    return v.new_empty(v.size(0), v.size(1) + hyperboloid)
+    return v.new_empty(v.size(0), v.size(1) + int(hyperboloid))
 
 
 @torch.library.custom_op("tgh::exp0_backward", mutates_args=(), device_types="cpu")

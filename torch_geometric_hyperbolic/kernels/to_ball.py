@@ -54,7 +54,7 @@ def _to_ball(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor]:
 @_to_ball.register_fake
 def _outputs(x: Tensor, c: Tensor, hyperboloid: bool) -> tuple[Tensor, Tensor]:
     dtype = torch.float64 if hyperboloid else x.dtype
-    point = x.new_empty(x.size(0), x.size(1) - hyperboloid, dtype=dtype)
+    point = x.new_empty(x.size(0), x.size(1) - int(hyperboloid), dtype=dtype)
     return point, x.new_empty(x.size(0), 1, dtype=torch.float64)
 
 

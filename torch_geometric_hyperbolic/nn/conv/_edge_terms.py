@@ -34,7 +34,6 @@ class EdgeTerms(NamedTuple):
     rowptr: Tensor
     col: Tensor
 
-    @property
     def num_edges(self) -> int:
         return self.col.size(0)
 
@@ -48,7 +47,8 @@ class EdgeTerms(NamedTuple):
         if self.relative_i is not self.relative_j:
             relative_i = self.relative_i * scale
         absolute = (self.absolute * scale + shift).to(self.absolute.dtype)
-        return self._replace(absolute=absolute, relative_i=relative_i, relative_j=relative_j)
+        edges = (self.alpha, self.beta, self.rowptr, self.col)
+        return EdgeTerms(absolute, relative_i, relative_j, *edges)
 
     def of_sources(self) -> "EdgeTerms":
         """These themselves: their values are combinations of rows of sources."""
@@ -61,7 +61,6 @@ class Terms(Protocol):
     @property
     def absolute(self) -> Tensor: ...
 
-    @property
     def num_edges(self) -> int: ...
 
     def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
@@ -137,7 +136,6 @@ class WindowTerms(NamedTuple):
     weight: Tensor
     rowptr: Tensor
 
-    @property
     def num_edges(self) -> int:
         return self.of_edges.size(0)
 

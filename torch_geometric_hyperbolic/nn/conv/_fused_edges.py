@@ -66,7 +66,7 @@ class FusedEdges(NamedTuple):
         z, edge, total, squares = terms.extremes(sign if self.reduce == "max" else -sign)
         scale, shift = _ones(terms), total.new_zeros(total.shape)
         if self.norm is not None:
-            scale, shift = self._affine(total, squares, terms.num_edges)
+            scale, shift = self._affine(total, squares, terms.num_edges())
         slope = _slope(self.activation)
         out = affine_activation(z, edge, scale, shift, 1.0 if slope is None else slope)
         return out if slope is not None else torch.where(edge >= 0, self.activation(out), 0.0)
@@ -75,7 +75,7 @@ class FusedEdges(NamedTuple):
         if self.norm is not None:
             learns = _learns(self.norm)
             _, _, total, squares = terms.extremes(_ones(terms)) if learns else (None,) * 4
-            scale, shift = self._affine(total, squares, terms.num_edges)
+            scale, shift = self._affine(total, squares, terms.num_edges())
             terms = terms.affine(scale, shift)
         out = edge_sum(*terms, _slope(self.activation))
         if self.reduce == "sum":

@@ -18,12 +18,10 @@ class ImageWindows(NamedTuple):
     padding: tuple[int, int]
     dilation: tuple[int, int]
 
-    @property
     def centre(self) -> tuple[int, int]:
         """Row and column of a window's pivot; the first of two in the middle."""
         return divmod(centre_offset(self.kernel_size), self.kernel_size[1])
 
-    @property
     def spans(self) -> tuple[int, int]:
         """Rows and columns from the first to the last of a window."""
         (height, width), (down, right) = self.kernel_size, self.dilation
@@ -32,9 +30,9 @@ class ImageWindows(NamedTuple):
     def check(self, height: int, width: int) -> None:
         """Raise a :class:`ValueError` if an image of that size holds no window."""
         padded = [height + 2 * self.padding[0], width + 2 * self.padding[1]]
-        if padded[0] < self.spans[0] or padded[1] < self.spans[1]:
+        if padded[0] < self.spans()[0] or padded[1] < self.spans()[1]:
             raise ValueError(
-                f"'x' with padding must hold a window of {list(self.spans)} (got {padded})"
+                f"'x' with padding must hold a window of {list(self.spans())} (got {padded})"
             )
 
     def pad(self, image: Tensor, value: float = 0) -> Tensor:
@@ -47,7 +45,7 @@ class ImageWindows(NamedTuple):
 
     def of(self, padded: Tensor) -> Tensor:
         """A view of all windows of a padded image: ``[B, H', W', kh, kw, n]``."""
-        rows, cols = self.spans
+        rows, cols = self.spans()
         windows = padded.unfold(1, rows, self.stride[0]).unfold(2, cols, self.stride[1])
         return windows[..., :: self.dilation[0], :: self.dilation[1]].movedim(3, -1)
 
@@ -57,7 +55,7 @@ class ImageWindows(NamedTuple):
 
     def of_pivots(self, windows: Tensor) -> Tensor:
         """What windows hold at their pivots: ``[B, H', W', 1, 1, n]``."""
-        row, col = self.centre
+        row, col = self.centre()
         return windows[..., row, None, col, None, :]
 
     def pivots(self, image: Tensor) -> Tensor:
@@ -66,8 +64,8 @@ class ImageWindows(NamedTuple):
         """
         ends = []
         for axis in (0, 1):
-            before = self.dilation[axis] * self.centre[axis]
-            after = self.spans[axis] - 1 - before
+            before = self.dilation[axis] * self.centre()[axis]
+            after = self.spans()[axis] - 1 - before
             ends += [self.padding[axis] - before, self.padding[axis] - after]
         top, bottom, left, right = ends
         around = [max(0, end) for end in (0, 0, left, right, top, bottom)]
