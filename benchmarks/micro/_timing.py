@@ -1,10 +1,12 @@
 """Medians of interleaved calls. Imported before torch: idle threads sleep instead of spinning."""
 
 import argparse
+import json
 import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -62,6 +64,32 @@ def describe_machine() -> dict[str, Any]:
     """What the times of a record depend on."""
     gpu = {"device": torch.cuda.get_device_name()} if on_gpu() else {}
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), **gpu}
+
+
+def benchmark_parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
+    """The arguments of every benchmark here, `--out` and `--repeats`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=_new_file, required=True, help="the JSON file to write")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, help=f"timed calls of each (default: {repeats})"
+    )
+    return parser
+
+
+def _new_file(name: str) -> Path:
+    """A path whose folder exists: asked before the minutes of work whose result goes there."""
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} (got {name})")
+    return path
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Writes what was measured as JSON."""
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"written: {path}")
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,10 @@ Checks that the engines agree, then times all interleaved and writes the medians
 Needs torch-scatter.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from _timing import describe_machine, medians  # isort: split
+from _timing import benchmark_parser, describe_machine, medians, write_record  # isort: split
 
 import torch
 import torch_scatter
@@ -74,12 +71,7 @@ def means(repeats: int) -> dict[str, float]:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: 5)")
-    args = parser.parse_args()
+    args = benchmark_parser(__doc__, repeats=5).parse_args()
     torch.manual_seed(0)
     record = describe_machine() | {
         "groups": {"reductions": NODES, "means": FEW_NODES},
@@ -88,7 +80,7 @@ def main() -> None:
         "reductions ms": {r: reductions(r, args.repeats) for r in ("max", "mean", "sum")},
         "means ms": means(args.repeats),
     }
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record)
     for title, times in (*record["reductions ms"].items(), ("means", record["means ms"])):
         print(title)
         for name, ms in times.items():

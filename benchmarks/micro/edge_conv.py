@@ -21,7 +21,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _timing import add_device_argument, describe_machine, medians, on_gpu, replayed
+from _timing import (
+    add_device_argument,
+    benchmark_parser,
+    describe_machine,
+    medians,
+    on_gpu,
+    replayed,
+    write_record,
+)
 
 # isort: split
 
@@ -144,7 +152,7 @@ def peak_memory(name: str, shape: tuple[int, int, int, int]) -> float:
         torch.cuda.reset_peak_memory_stats()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    command = [sys.executable, __file__, "--memory", name, *map(str, shape)]
+    command = [sys.executable, __file__, "--out", os.devnull, "--memory", name, *map(str, shape)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(result.stdout)
 
@@ -208,11 +216,7 @@ def floor(shape: tuple[int, int, int, int]) -> float:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
+    parser = benchmark_parser(__doc__, repeats=7)
     parser.add_argument("--memory", nargs=5, help=argparse.SUPPRESS)
     add_device_argument(parser)
     args = parser.parse_args()
@@ -221,8 +225,6 @@ def main() -> None:
         name, *shape = args.memory
         print_memory(name, tuple(map(int, shape)))
         return
-    if args.out is None:
-        parser.error("--out is needed")
     small = (1, 256, 20, 64)
     record: dict[str, Any] = describe_machine()
     record["errors"] = {
@@ -245,7 +247,7 @@ def main() -> None:
         for entry, shape in zip(record["scaling"]["large"], LARGE, strict=True):
             entry["floor"] = floor(shape)
             entry["MB"] = {name: peak_memory(name, shape) for name in ("PyG", *SPACES)}
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record)
     print_table(record)
 
 

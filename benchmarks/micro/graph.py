@@ -9,13 +9,10 @@ Sources and targets are drawn at random and edges are not sorted. The network is
 a ReLU, with and without a batch norm in training mode between them.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from _timing import describe_machine, medians  # isort: split
+from _timing import benchmark_parser, describe_machine, medians, write_record  # isort: split
 
 import torch
 from torch import Tensor
@@ -77,12 +74,7 @@ def points(space: Manifold, v: Tensor) -> Tensor:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
-    args = parser.parse_args()
+    args = benchmark_parser(__doc__, repeats=7).parse_args()
     rows: list[dict[str, Any]] = []
     for nodes, edges, channels in tqdm(SHAPES):
         for network in NETWORKS:
@@ -92,7 +84,7 @@ def main() -> None:
                 shape = {"nodes": nodes, "edges": edges, "channels": channels}
                 rows.append({**shape, "network": network, "aggr": aggr, "ms": ms})
     record = describe_machine() | {"layers": rows}
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record)
     for row in rows:
         print(row)
 

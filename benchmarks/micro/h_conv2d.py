@@ -11,14 +11,11 @@ Neural Networks++", which concatenates a window and maps it by a fully connected
 Needs numba.
 """
 
-import argparse
-import json
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from _timing import medians  # isort: split
+from _timing import benchmark_parser, medians, write_record  # isort: split
 
 import torch
 from torch import Tensor
@@ -87,12 +84,7 @@ def check(layer: HConv2d) -> None:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=31, help="timed calls of each (default: 31)")
-    args = parser.parse_args()
+    args = benchmark_parser(__doc__, repeats=31).parse_args()
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(CHANNELS, CHANNELS, **WINDOW)
     contenders: dict[str, Callable[[], Any]] = {
@@ -117,8 +109,7 @@ def main() -> None:
         "HypLL": version("hypll") if hypll else "not installed",
         "forward and backward in ms": times,
     }
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"written: {args.out}")
+    write_record(args.out, record)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,10 @@ Checks that they are invariant, then times all interleaved and writes the median
     python benchmarks/micro/invariant.py --out benchmarks/results/micro-invariant.json
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from _timing import describe_machine, medians  # isort: split
+from _timing import benchmark_parser, describe_machine, medians, write_record  # isort: split
 
 import torch
 from torch import Tensor
@@ -66,12 +63,7 @@ def measure(channels: int, repeats: int) -> dict[str, float]:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=9, help="timed calls of each (default: 9)")
-    args = parser.parse_args()
+    args = benchmark_parser(__doc__, repeats=9).parse_args()
     torch.manual_seed(0)
     rows: list[dict[str, Any]] = []
     for channels in IN_CHANNELS:
@@ -84,7 +76,7 @@ def main() -> None:
         "out channels": OUT_CHANNELS,
         "layers": rows,
     }
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record)
 
 
 if __name__ == "__main__":

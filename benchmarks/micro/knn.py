@@ -8,15 +8,21 @@ Needs numba and torch-cluster, or with `--device cuda` Triton, beside torch.cdis
 """
 
 import argparse
-import json
+import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from _timing import add_device_argument, describe_machine, medians, on_gpu  # isort: split
+from _timing import (
+    add_device_argument,
+    benchmark_parser,
+    describe_machine,
+    medians,
+    on_gpu,
+    write_record,
+)  # isort: split
 
 import torch
 from torch import Tensor
@@ -73,7 +79,8 @@ def row(manifold: Manifold, sizes: tuple[int, int, int], repeats: int) -> dict[s
 
 def peak(num: int, channels: int) -> dict[str, Any]:
     """Peak memory of a fused search in a process of its own, in megabytes."""
-    command = [sys.executable, "-W", "ignore", __file__, "--peak", str(num), str(channels)]
+    command = [sys.executable, "-W", "ignore", __file__, "--out", os.devnull]
+    command += ["--peak", str(num), str(channels)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     before, after = map(int, output.split())
     return {"points": num, "channels": channels, "before": before, "peak": after}
@@ -101,11 +108,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=7, help="timed calls of each (default: 7)")
+    parser = benchmark_parser(__doc__, repeats=7)
     parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
     add_device_argument(parser)
     args = parser.parse_args()
@@ -115,8 +118,6 @@ def main() -> None:
     if args.peak:
         search_once(*args.peak)
         return
-    if args.out is None:
-        parser.error("--out is needed")
     cases = [(manifold, sizes) for manifold in (Euclidean(), PoincareBall()) for sizes in SIZES]
     cases += [(Lorentz(), (8, 1024, channels)) for channels in CHANNELS]
     rows = [row(*case, args.repeats) for case in tqdm(cases, desc="knn")]
@@ -124,8 +125,7 @@ def main() -> None:
     record = describe_machine() | {"k": K, "knn": rows}
     if not on_gpu():
         record["memory in MB"] = [peak(*sizes) for sizes in BIG]
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"written: {args.out}")
+    write_record(args.out, record)
 
 
 if __name__ == "__main__":

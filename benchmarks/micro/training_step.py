@@ -8,13 +8,18 @@ The peer is a Euclidean DGCNN of the same widths from PyG's EdgeConv and torch-c
 where there is no torch-cluster, graphs by torch.cdist and topk.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from _timing import add_device_argument, describe_machine, medians, on_gpu, replayed
+from _timing import (
+    add_device_argument,
+    benchmark_parser,
+    describe_machine,
+    medians,
+    on_gpu,
+    replayed,
+    write_record,
+)
 
 # isort: split
 
@@ -78,11 +83,7 @@ def step(model: torch.nn.Module) -> Callable[[], None]:
 
 def main() -> None:
     """Runs all and writes the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each (default: 5)")
+    parser = benchmark_parser(__doc__, repeats=5)
     add_device_argument(parser)
     args = parser.parse_args()
     torch.set_default_device(args.device)
@@ -105,7 +106,7 @@ def main() -> None:
     if on_gpu():
         calls = {name: replayed(step(model)) for name, model in models.items()}
         record["ms, replayed"] = medians(calls, args.repeats)
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record)
     for name, ms in record["ms"].items():
         print(f"{name:24}{ms:10.1f} ms {record['ms']['PyG'] / ms:8.1f}x")
 
