@@ -1,5 +1,6 @@
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
 import pytest
@@ -28,7 +29,10 @@ def importable(monkeypatch):
     def import_module(name: str) -> ModuleType:
         if name in failures:
             raise failures[name]
-        return ModuleType(name)
+        module = ModuleType(name)
+        if name == "triton":
+            module.__version__ = "3.10.0"
+        return module
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     monkeypatch.delenv("TGH_HIDE", raising=False)
@@ -62,6 +66,18 @@ def test_a_package_that_cannot_be_imported_is_not_there(importable, package, err
     module = imported_again()
     for name, flag in FLAGS.items():
         assert getattr(module, flag) is (name != package)
+
+
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [("3.2.0", False), ("3.3.1", False), ("3.4.0", True), ("3.4.0+git9f2b", True), ("4.0", True)],
+)
+def test_kernels_for_gpus_need_a_triton_that_compiles_them(monkeypatch, version, usable):
+    triton = ModuleType("triton")
+    triton.__version__ = version
+    monkeypatch.setitem(sys.modules, "triton", triton)
+    monkeypatch.delenv("TGH_HIDE", raising=False)
+    assert imported_again().WITH_TRITON is usable
 
 
 def test_other_errors_of_an_import_are_not_swallowed(importable):

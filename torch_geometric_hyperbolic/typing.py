@@ -7,6 +7,7 @@ import importlib
 import os
 
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 #: A curvature parameter: the curvature is ``-c``.
 Curvature = float | Tensor
@@ -14,20 +15,20 @@ Curvature = float | Tensor
 _HIDDEN = os.environ.get("TGH_HIDE", "").split(",")
 
 
-def _available(package: str) -> bool:
+def _available(package: str, oldest: str | None = None) -> bool:
     if package in _HIDDEN:
         return False
     try:
-        importlib.import_module(package)
+        module = importlib.import_module(package)
     except (ImportError, OSError):  # OSError: built against another torch
         return False
-    return True
+    return oldest is None or TorchVersion(module.__version__) >= oldest
 
 
 WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
 WITH_NUMBA = _available("numba")
-WITH_TRITON = _available("triton")
+WITH_TRITON = _available("triton", oldest="3.4")  # the first whose kernels index constant tuples
 WITH_E3NN = _available("e3nn")
 
 __all__ = [
