@@ -79,10 +79,10 @@ def benchmark_parser(description: str | None, repeats: int) -> argparse.Argument
 
 
 def _new_file(name: str) -> Path:
-    """A path whose folder exists: asked before the minutes of work whose result goes there."""
+    """A path that can be a file: asked before the minutes of work whose result goes there."""
     path = Path(name)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} (got {name})")
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file in a folder that exists (got {name})")
     return path
 
 

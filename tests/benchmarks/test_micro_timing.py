@@ -17,16 +17,17 @@ def timing():
     return module
 
 
-def test_a_missing_folder_is_told_before_the_work(timing, tmp_path, capsys):
-    missing = tmp_path / "missing"
+@pytest.mark.parametrize("name", [".", "missing/record.json"])
+def test_what_cannot_be_a_file_is_told_before_the_work(timing, tmp_path, capsys, name):
+    out = tmp_path / name
     with pytest.raises(SystemExit):
-        timing.benchmark_parser(None, repeats=3).parse_args(["--out", f"{missing}/record.json"])
+        timing.benchmark_parser(None, repeats=3).parse_args(["--out", str(out)])
     error = capsys.readouterr().err
-    assert f"argument --out: there is no folder {missing}" in error
-    assert not missing.exists()
+    assert f"argument --out: must be a file in a folder that exists (got {out})" in error
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_record_is_written_whole(timing, tmp_path, capsys):
+def test_a_record_is_written(timing, tmp_path, capsys):
     path = tmp_path / "record.json"
     args = timing.benchmark_parser(None, repeats=3).parse_args(["--out", str(path)])
     assert args.repeats == 3

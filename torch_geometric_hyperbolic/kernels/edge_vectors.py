@@ -47,8 +47,7 @@ class EdgeVectors(NamedTuple):
 
     def terms(self, absolute: Tensor, rowptr: Tensor) -> OperatorTerms:
         """What :func:`edge_max` and its siblings take to add ``absolute``, ``[M, n]``, to them."""
-        of_edges = (self.relative_i, self.relative_j, self.alpha, self.beta)
-        return absolute, *of_edges, rowptr, self.col
+        return absolute, self.relative_i, self.relative_j, self.alpha, self.beta, rowptr, self.col
 
     def values(self, rowptr: Tensor) -> Tensor:
         """All of them, ``[E, n]``, in plain PyTorch and float64."""
