@@ -73,9 +73,20 @@ def benchmark_parser(description: str | None, repeats: int) -> argparse.Argument
     )
     parser.add_argument("--out", type=_new_file, required=True, help="the JSON file to write")
     parser.add_argument(
-        "--repeats", type=int, default=repeats, help=f"timed calls of each (default: {repeats})"
+        "--repeats", type=_count, default=repeats, help=f"timed calls of each (default: {repeats})"
     )
     return parser
+
+
+def _count(text: str) -> int:
+    """At least one."""
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer (got {text!r})")
+    return count
 
 
 def _new_file(name: str) -> Path:

@@ -34,3 +34,10 @@ def test_a_record_is_written(timing, tmp_path, capsys):
     timing.write_record(args.out, {"ms": {"PyG": 1.5}})
     assert json.loads(path.read_text()) == {"ms": {"PyG": 1.5}}
     assert str(path) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["0", "-3", "2.5", "many"])
+def test_no_calls_have_no_median(timing, capsys, given):
+    with pytest.raises(SystemExit):
+        timing.benchmark_parser(None, repeats=3).parse_args(["--out", "x", "--repeats", given])
+    assert f"--repeats: must be a positive integer (got '{given}')" in capsys.readouterr().err
