@@ -120,7 +120,7 @@ def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:
         )
 
 
-def check_batch_size(batch_size: int | None, batch: Tensor | None, x: Tensor) -> int:
+def num_clouds(batch_size: int | None, batch: Tensor | None, x: Tensor) -> int:
     """The number of clouds of one size where there is no ``batch``: ``batch_size``, or 1."""
     if batch_size is None or batch is not None:
         return 1

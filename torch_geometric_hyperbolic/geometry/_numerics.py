@@ -1,4 +1,4 @@
-r"""Every guard, threshold and series of the package, each with its reason.
+r"""The guards, thresholds and series that formulas share, each with its reason.
 
 The one ill-conditioned quantity of the Poincare ball is the *gap* to the boundary,
 :math:`g_x = 1 - c\|x\|^2`. It is computed in float64 once per point, and everything else may then

@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -14,14 +16,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def full_precision(function: Callable[P, R], at_origin: str | None = None) -> Callable[P, R]:
-    """Check the points that a geometric function takes and keep it in float32 or float64.
+def full_precision(
+    function: Callable[P, R], at_origin: str | None = None, flat: bool = False
+) -> Callable[P, R]:
+    """Check what a geometric function takes and keep it in float32 or float64.
 
     Arguments annotated as tensors are points; all others are numbers, or tensors of any dtype.
     Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
     and arguments of different dtypes, devices or numbers of coordinates raise a :class:`TypeError`
     or :class:`ValueError` that names the argument. The hyperboloid's vectors ``at_origin`` have one
-    coordinate less than its points, no time.
+    coordinate less than its points, no time. A number ``c`` must be positive, or 0 if the function
+    is one of ``flat`` space too; a tensor's value is not looked at.
     """
     parameters = inspect.signature(function).parameters
     positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]
@@ -29,7 +34,11 @@ def full_precision(function: Callable[P, R], at_origin: str | None = None) -> Ca
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if len(args) > len(positional):
+            return function(*args, **kwargs)  # Python tells that there are too many
         given = {**dict(zip(positional, args, strict=False)), **kwargs}
+        if "c" in given:
+            _check_curvature(given["c"], flat)
         lifted: dict[str, Any] = {
             name: lift(value, name) if name in points else _widen(value)
             for name, value in given.items()
@@ -54,9 +63,19 @@ def full_precision(function: Callable[P, R], at_origin: str | None = None) -> Ca
                     f"'{name}' must have last dimension {width}, as '{of_points[0]}' tells "
                     f"(got {value.shape[-1]})"
                 )
-        return function(*args[len(positional) :], **lifted)  # type: ignore[arg-type]
+        return function(**lifted)  # type: ignore[call-arg]
 
     return wrapper
+
+
+def _check_curvature(c: object, flat: bool) -> None:
+    if isinstance(c, Tensor):
+        return
+    if isinstance(c, bool) or not isinstance(c, Real):
+        raise TypeError(f"'c' must be a float or a tensor (got {c!r})")
+    if not (0 < c < math.inf or (flat and c == 0)):  # type: ignore[operator]
+        kind = "finite and not negative" if flat else "positive and finite"
+        raise ValueError(f"'c' must be {kind}, the curvature is -c (got {c})")
 
 
 def _widen(number: object) -> object:

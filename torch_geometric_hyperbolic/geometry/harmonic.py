@@ -86,13 +86,11 @@ def _rule(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return _gegenbauer(n)
 
 
-def _check_space(n: int, c: Curvature) -> None:
+def _check_dimension(n: int) -> None:
     if isinstance(n, bool) or not isinstance(n, int):
         raise TypeError(f"'n' must be an int (got {n!r})")
     if n < 1:
         raise ValueError(f"'n' must be at least 1 (got {n})")
-    if not isinstance(c, Tensor) and not 0 <= c < math.inf:
-        raise ValueError(f"'c' must be finite and not negative, the curvature is -c (got {c})")
 
 
 def _profile(d: Tensor, phase: Tensor, n: int, c: Curvature) -> Tensor:
@@ -111,7 +109,7 @@ def _profile(d: Tensor, phase: Tensor, n: int, c: Curvature) -> Tensor:
     return (envelope * (phase.unsqueeze(-1) * u).cos()).sum(dim=-1)
 
 
-@full_precision
+@functools.partial(full_precision, flat=True)
 def spherical_function(
     distance: Tensor, frequency: float | Tensor, *, n: int, c: Curvature
 ) -> Tensor:
@@ -148,7 +146,7 @@ def spherical_function(
         >>> spherical_function(torch.tensor([0.0, 1.0, 2.0]), 2.0, n=2, c=1.0)
         tensor([ 1.0000,  0.2172, -0.2960])
     """
-    _check_space(n, c)
+    _check_dimension(n)
     d = distance.double()
     scale = -(n - 1) / 2 * num.log_sinhc(c * d * d)
     return (scale.exp() * _profile(d, frequency * d, n, c)).to(distance.dtype)
@@ -231,7 +229,7 @@ def _log_even(d: Tensor, t: Tensor, n: int, c: Curvature) -> Tensor:
     return torch.logsumexp(weight + value, dim=-1) - wide.squeeze(-1).log() / 2
 
 
-@full_precision
+@functools.partial(full_precision, flat=True)
 def log_heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvature) -> Tensor:
     r"""Logarithm of the :func:`heat_kernel`, finite where the kernel is too small for its dtype.
 
@@ -242,7 +240,7 @@ def log_heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvat
         >>> log_heat_kernel(torch.tensor([0.0, 20.0]), 0.5, n=3, c=1.0)
         tensor([  -3.2568, -219.5679])
     """
-    _check_space(n, c)
+    _check_dimension(n)
     if n > MAX_DIMENSION:
         raise ValueError(f"'n' must be at most {MAX_DIMENSION} (got {n})")
     if not isinstance(time, Tensor) and not 0 < time < math.inf:
@@ -255,7 +253,7 @@ def log_heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvat
     return (gaussian + decay + curved).to(distance.dtype)
 
 
-@full_precision
+@functools.partial(full_precision, flat=True)
 def heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvature) -> Tensor:
     r"""The heat kernel :math:`K_t(d)`: of :math:`\partial_t K = \Delta K`, with integral 1.
 

@@ -8,7 +8,7 @@ from torch_geometric_hyperbolic.kernels._space import curvature
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficients
 from torch_geometric_hyperbolic.kernels.to_ball import to_ball
-from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold
+from torch_geometric_hyperbolic.manifolds import Manifold
 
 
 def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
@@ -43,13 +43,12 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
     edges, rows, columns = x.size(0), x.size(1), y.size(1)
     p_x, gap_x = to_ball(x.flatten(0, 1), manifold)
     p_y, gap_y = to_ball(y.flatten(0, 1), manifold)
-    flat = isinstance(manifold, Euclidean)
-    c = curvature(manifold, x) if not flat else gap_x.new_ones(())
+    c = gap_x.new_ones(()) if manifold.flat else curvature(manifold, x)
     rowptr = columns * torch.arange(edges * rows + 1, device=x.device)
     col = torch.arange(edges * columns, dtype=torch.int32, device=x.device).view(edges, 1, columns)
     given = (p_x, gap_x, p_y, gap_y, c, 1.0, rowptr, col.expand(-1, rows, -1).flatten())
     alpha, beta = edge_coefficients(*given, torch.float64)
     shape = (edges, rows, columns)
     q = beta.view(shape) / (alpha.view(shape) * gap_y.view(edges, 1, columns))
-    distance = safe_sqrt(q) if flat else 2 / c.sqrt() * safe_sqrt(q) * asinhc(q)
+    distance = safe_sqrt(q) if manifold.flat else 2 / c.sqrt() * safe_sqrt(q) * asinhc(q)
     return distance.to(x.dtype)

@@ -34,6 +34,9 @@ class Manifold(GeooptManifold):
     ndim = 1
     reversible = False
 
+    #: Whether :meth:`rel` is a difference of charts: its coefficients are 1 and 0.
+    flat = False
+
     #: Length of :meth:`rel` over that in the ball, for the same two points.
     rel_unit = 1.0
 

@@ -21,6 +21,7 @@ class Euclidean(Manifold):
 
     name = "Euclidean"
     reversible = True
+    flat = True
 
     @property
     def c(self) -> float:

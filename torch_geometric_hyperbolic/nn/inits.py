@@ -1,4 +1,4 @@
-"""The few initialisers, each with its derivation."""
+"""Where the points of a new network lie, with its derivation."""
 
 import torch
 

@@ -36,8 +36,8 @@ def random_isometry(
         dtype (torch.dtype, optional): of the points it takes. (default: float64)
 
     Raises:
-        TypeError, ValueError: naming the argument, for no manifold, dimension or points of another
-            dtype.
+        TypeError, ValueError: naming the argument, for a ``manifold`` that is not one, fewer dimensions
+            than one, or points of another dtype.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -96,7 +96,8 @@ def assert_isometry_invariant(
         factor (float, optional): multiplies the tolerance. (default: :obj:`1.0`)
 
     Raises:
-        TypeError, ValueError: naming the argument, for no manifold, points or length.
+        TypeError, ValueError: naming the argument, for a ``manifold`` that is not one, points
+            that are not on it, or a ``length`` that is negative or not finite.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall

@@ -261,9 +261,8 @@ def test_unsorted_batch_is_named():
 
 
 def test_unknown_engine_is_named():
-    conv = make_conv(PoincareBall(), engine="magic")
     with pytest.raises(ValueError, match=r"'engine' must be one of .*\(got 'magic'\)"):
-        conv(points(PoincareBall(), 6, 3))
+        make_conv(PoincareBall(), engine="magic")
 
 
 def test_manifold_and_aggregation_are_checked():

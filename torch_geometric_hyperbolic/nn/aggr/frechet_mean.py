@@ -47,7 +47,8 @@ class FrechetMeanAggregation(MidpointAggregation):
         - **output:** one point on ``manifold`` per group
 
     Raises:
-        TypeError, ValueError: naming the argument, for no manifold or other points.
+        TypeError, ValueError: naming the argument, if ``manifold`` is not a
+            :class:`~torch_geometric_hyperbolic.manifolds.Manifold`, or points are not as above.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall

@@ -39,7 +39,8 @@ class TangentAggregation(Aggregation):
         - **output:** one vector, or point, per group
 
     Raises:
-        TypeError, ValueError: naming the argument, for another ``reduce`` or no manifold.
+        TypeError, ValueError: naming the argument, for another ``reduce``, or a ``manifold``
+            that is neither None nor a :class:`~torch_geometric_hyperbolic.manifolds.Manifold`.
 
     Example:
         >>> import torch

@@ -18,7 +18,7 @@ from torch_geometric_hyperbolic.kernels import (
     to_ball,
     wide_linear,
 )
-from torch_geometric_hyperbolic.manifolds import Euclidean, Manifold
+from torch_geometric_hyperbolic.manifolds import Manifold
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def _coefficients(
 ) -> tuple[Tensor, Tensor]:
     """The scalars of every edge, of points in the ball and their gaps; 1 and 0 in a flat space."""
     (points_i, gap_i), (points_j, gap_j) = of_targets, of_sources
-    if isinstance(manifold, Euclidean):
+    if manifold.flat:
         alpha = points_i.new_ones(len(col), dtype=dtype)
         return alpha, torch.zeros_like(alpha)
     c = curvature(manifold, points_i)

@@ -10,7 +10,7 @@ from torch_geometric_hyperbolic.checks import check_counts
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._pair import sources_and_targets
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
-from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
+from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, check_engine, neighbour_table
 
 
 class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
@@ -45,7 +45,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
 
     Raises:
-        ValueError: if ``k`` is less than one or more than the number of points of a cloud.
+        ValueError: if there is no such ``engine``, or ``k`` is less than one or more than the number of points of a cloud.
 
     Example:
         >>> import torch
@@ -69,6 +69,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         **kwargs: Any,
     ) -> None:
         check_counts(k=k)
+        check_engine(engine)
         super().__init__(
             nn, aggr, manifold=manifold, frame=frame, flow="source_to_target", **kwargs
         )

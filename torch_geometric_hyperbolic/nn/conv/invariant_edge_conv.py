@@ -50,8 +50,9 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite; the origin for a node without edges
 
     Raises:
-        TypeError, ValueError: naming the argument, for another number of inputs of ``nn``, wrong
-            points or no manifold.
+        TypeError, ValueError: naming the argument, for another number of inputs of ``nn``, points
+            that are not as above, or a ``manifold`` that is no
+            :class:`~torch_geometric_hyperbolic.manifolds.Manifold`.
 
     Example:
         >>> import torch

@@ -1,5 +1,7 @@
 r"""Probabilities of links between points of a manifold."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -61,8 +63,7 @@ class FermiDiracDecoder(torch.nn.Module):
         """Resets all learnable parameters of the module."""
         r, t = self._start
         torch.nn.init.constant_(self.r, r)
-        torch.nn.init.constant_(self.log_t, t)
-        self.log_t.data.log_()
+        torch.nn.init.constant_(self.log_t, math.log(t))
 
     def forward(self, z: Tensor, edge_index: Tensor, sigmoid: bool = True) -> Tensor:
         r"""Probabilities of some links.

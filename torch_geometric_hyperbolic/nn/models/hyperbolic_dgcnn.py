@@ -86,7 +86,8 @@ class HyperbolicDGCNN(torch.nn.Module):
 
     Raises:
         TypeError, ValueError: naming the argument, for sizes, ``ratios`` or a ``frame`` that do not
-            fit, and no manifold; in use, if a cloud has fewer than ``k`` points at any level.
+            fit, or a ``manifold`` that is no
+            :class:`~torch_geometric_hyperbolic.manifolds.Manifold`; in use, if a cloud has fewer than ``k`` points at any level.
 
     Example:
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
     check_batch,
-    check_batch_size,
+    num_clouds,
     check_manifold,
     check_points,
 )
@@ -61,7 +61,7 @@ def fps(
         raise TypeError(f"'ratio' must be one number (got shape {tuple(ratio.shape)})")
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
-    clouds = check_batch_size(batch_size, batch, x)
+    clouds = num_clouds(batch_size, batch, x)
     return farthest_points(*to_ball(x, manifold), batch, just_below(ratio), clouds)
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
     check_batch,
-    check_batch_size,
+    num_clouds,
     check_counts,
     check_manifold,
     check_points,
@@ -149,10 +149,9 @@ def neighbour_table(
     check_points(y, "y", dim=2, like=x)
     check_batch(batch_x, "batch" if batch_x is batch_y else "batch_x", x)
     check_batch(batch_y, "batch_y", y)
-    clouds = check_batch_size(batch_size, batch_x, x)
-    check_batch_size(batch_size, batch_y, y)
-    if engine not in ENGINES:
-        raise ValueError(f"'engine' must be one of {ENGINES} (got {engine!r})")
+    clouds = num_clouds(batch_size, batch_x, x)
+    num_clouds(batch_size, batch_y, y)
+    check_engine(engine)
     if engine == "torch_cluster" and not WITH_TORCH_CLUSTER:
         raise ValueError("'engine' is 'torch_cluster', but torch-cluster is not installed")
     if engine == "fused" and installed_engine(x) is None:
@@ -166,6 +165,12 @@ def neighbour_table(
     if not isinstance(c, Tensor):  # on the CPU, whatever the default: the engines look at it
         c = torch.tensor(c, dtype=torch.float64, device="cpu")
     return knn_table(points, gap, queries, batch_x, batch_y, k, c, loop, engine, clouds)
+
+
+def check_engine(engine: str) -> None:
+    """Raise a :class:`ValueError` unless there is such a search, installed or not."""
+    if engine not in ENGINES:
+        raise ValueError(f"'engine' must be one of {ENGINES} (got {engine!r})")
 
 
 def _check_cosine(cosine: bool) -> None:
