@@ -60,7 +60,7 @@ def test_the_environment_hides_packages(importable, monkeypatch, hide, hidden):
 
 
 @pytest.mark.parametrize("package", FLAGS)
-@pytest.mark.parametrize("error", [ImportError("no"), ModuleNotFoundError("no"), OSError("torch")])
+@pytest.mark.parametrize("error", [ImportError("no"), OSError("torch"), RuntimeError("CUDA")])
 def test_a_package_that_cannot_be_imported_is_not_there(importable, package, error):
     importable[package] = error
     module = imported_again()
@@ -81,9 +81,15 @@ def test_kernels_for_gpus_need_a_triton_that_compiles_them(monkeypatch, version,
 
 
 def test_other_errors_of_an_import_are_not_swallowed(importable):
-    importable["torch_scatter"] = RuntimeError("a bug in it")
-    with pytest.raises(RuntimeError, match="a bug in it"):
+    importable["torch_scatter"] = AttributeError("a bug in it")
+    with pytest.raises(AttributeError, match="a bug in it"):
         imported_again()
+
+
+@pytest.mark.parametrize(("value", "used"), [("", True), ("0", True), ("1", False)])
+def test_numba_that_compiles_nothing_is_not_used(importable, monkeypatch, value, used):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
+    assert imported_again().WITH_NUMBA is used
 
 
 def test_everything_public_is_there():

@@ -130,8 +130,10 @@ def num_clouds(batch_size: int | None, batch: Tensor | None, x: Tensor) -> int:
     return batch_size
 
 
-def check_weight(x: Tensor, name: str, weight: Tensor) -> None:
+def check_weight(x: Tensor, name: str, weight: object) -> None:
     """Raise unless ``x`` shares dtype and device with a layer's weight; autocast casts dtypes."""
+    if not isinstance(weight, Tensor):
+        return  # a quantized layer's is a method
     if x.device != weight.device:
         raise ValueError(f"'{name}' must be on the layer's device {weight.device} (got {x.device})")
     if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):

@@ -20,14 +20,14 @@ def _available(package: str, oldest: str | None = None) -> bool:
         return False
     try:
         module = importlib.import_module(package)
-    except (ImportError, OSError):  # OSError: built against another torch
+    except (ImportError, OSError, RuntimeError):  # OSError, RuntimeError: built for another torch
         return False
     return oldest is None or TorchVersion(module.__version__) >= oldest
 
 
 WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
-WITH_NUMBA = _available("numba")
+WITH_NUMBA = _available("numba") and os.environ.get("NUMBA_DISABLE_JIT", "") in ("", "0")
 WITH_TRITON = _available("triton", oldest="3.4")  # the first whose kernels index constant tuples
 WITH_E3NN = _available("e3nn")
 

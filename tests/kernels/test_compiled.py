@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,6 +116,17 @@ def test_errors_of_any_thread_surface(bad):
     with threads(3):  # nothing is left broken
         parallel(lambda start, stop: done.append(start), 3)
     assert sorted(done) == [0, 1, 2]
+
+
+def test_once_python_ends_everything_runs_in_this_thread(monkeypatch):
+    """As in what is registered with ``atexit``."""
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    monkeypatch.setattr("torch_geometric_hyperbolic.kernels._cpu.threads._pool", ended)
+    ranges = []
+    with threads(3):
+        parallel(lambda start, stop: ranges.append((start, stop)), 9)
+    assert ranges == [(0, 3), (3, 6), (6, 9)]
 
 
 def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(monkeypatch):

@@ -221,3 +221,13 @@ def test_second_derivatives_are_refused():
     z = local_coordinates(v.requires_grad_(), rowptr)
     with pytest.raises(RuntimeError, match="local_coordinates is once differentiable"):
         torch.autograd.grad(z.sum(), v, create_graph=True)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_seen_and_stays_in_its_window(fused, bad):
+    v, rowptr = windows(3)
+    expected = local_coordinates(v, rowptr)
+    v[1, 2] = bad  # in the first window, of five
+    z = local_coordinates(v, rowptr)
+    assert z.isnan().any(1).nonzero().flatten().tolist() == [1]
+    assert torch.equal(z[5:], expected[5:])

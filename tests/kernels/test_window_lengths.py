@@ -107,3 +107,17 @@ def test_second_derivatives_are_refused():
     out, _ = window_lengths(v.requires_grad_(), rowptr)
     with pytest.raises(RuntimeError, match="window_lengths is once differentiable"):
         torch.autograd.grad(out.sum(), v, create_graph=True)
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-6, 1e-9, 1e-12])
+def test_the_mean_of_vectors_that_nearly_cancel_keeps_its_digits(fused, apart):  # noqa: F811
+    """To rounding of the vectors over its length, as a sum of them does."""
+    half = torch.randn(3, 3, dtype=torch.float64)
+    v = torch.cat([half, apart * torch.randn(3, 3, dtype=torch.float64) - half]).requires_grad_()
+    of_windows, _ = window_lengths(v, torch.tensor([0, 6]))
+    (grad,) = torch.autograd.grad(of_windows[0, 1], v)
+    mean = v.detach().mean(0)
+    loss = 1e-15 / mean.norm().item()
+    torch.testing.assert_close(of_windows[0, 1].detach(), mean.norm(), rtol=loss, atol=0)
+    expected = (mean / mean.norm() / 6).expand(6, 3)
+    torch.testing.assert_close(grad, expected, rtol=0, atol=loss)

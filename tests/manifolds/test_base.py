@@ -360,3 +360,13 @@ def test_what_is_no_number_is_no_point(manifold):
     x[1, 2] = torch.nan
     assert not manifold.check_point(x)
     assert not Lorentz().check_point(torch.zeros(2, 0))
+
+
+@pytest.mark.parametrize("manifold", LEARNABLE, ids=str)
+def test_reset_the_curvature_is_that_of_the_beginning(manifold):
+    manifold = copy.deepcopy(manifold)
+    with torch.no_grad():
+        manifold.log_scale += 1
+    assert manifold.c != 0.7
+    manifold.reset_parameters()
+    assert manifold.c == 0.7

@@ -87,3 +87,13 @@ def test_the_ball_converges_to_it(verb, x, y):
     expected = getattr(SPACE, verb)(x, y)
     torch.testing.assert_close(getattr(ball, verb)(x, y), expected, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(ball.dist(x, y), 2 * SPACE.dist(x, y), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-23, 1.0, 1e20])
+def test_distances_whose_squares_float32_does_not_hold(scale):
+    x, y = torch.zeros(3, requires_grad=True), scale * torch.tensor([1.0, 2.0, 2.0])
+    distance = SPACE.dist(x, y)
+    assert distance.dtype == torch.float32
+    torch.testing.assert_close(distance.detach() / scale, torch.tensor(3.0))
+    (grad,) = torch.autograd.grad(distance, x)
+    torch.testing.assert_close(grad, -torch.tensor([1.0, 2.0, 2.0]) / 3)

@@ -5,6 +5,7 @@ Poincare ball, the gnomonic image :math:`X_s / (\sqrt c X_0)` in the Klein ball.
 float64, returned in the dtype given. Source: Cannon et al., "Hyperbolic Geometry" (1997), sec. 7.
 """
 
+import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
@@ -33,6 +34,13 @@ def lorentz_to_poincare(x: Tensor, *, c: Curvature) -> Tensor:
 def lorentz_to_ball(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
     """Stereographic image ``[..., n]`` and its gap ``[..., 1]``, both in float64."""
     return _image(*_split(x, c), c)
+
+
+def ball_to_lorentz(x: Tensor, gap: Tensor, *, c: Curvature) -> Tensor:
+    r"""Inverse of :func:`lorentz_to_ball`, in float64: the space part is :math:`2x / g`, which a
+    rounded ``x`` alone tells up to radius 35 only.
+    """
+    return _join(num.clip_length(2 * x / gap, c, num.MAX_SPACE), c, torch.float64)
 
 
 @full_precision

@@ -87,8 +87,8 @@ class Manifold(GeooptManifold):
         """
 
     @abc.abstractmethod
-    def from_ball(self, p: Tensor) -> Tensor:
-        """Inverse of :meth:`to_ball`."""
+    def from_ball(self, p: Tensor, gap: Tensor | None = None) -> Tensor:
+        """Inverse of :meth:`to_ball`; without ``gap`` points are where ``p``, rounded, tells."""
 
     @abc.abstractmethod
     def busemann(self, x: Tensor, direction: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class Euclidean(Manifold):
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         r"""Distance :math:`\|y - x\|`, gradient 0 at ``x == y``."""
-        distance = safe_sqrt(dot(y - x, y - x))
+        d = (y - x).double()  # holds the square of every float32
+        distance = safe_sqrt(dot(d, d)).to(x.dtype)
         return distance if keepdim else distance.squeeze(-1)
 
     def log0(self, x: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ class Euclidean(Manifold):
     def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x.new_ones(*x.shape[:-1], 1, dtype=torch.float64)
 
-    def from_ball(self, p: Tensor) -> Tensor:
+    def from_ball(self, p: Tensor, gap: Tensor | None = None) -> Tensor:
         return p
 
     def busemann(self, x: Tensor, direction: Tensor) -> Tensor:

@@ -34,6 +34,13 @@ class Hyperbolic(Manifold):
             return self._c
         return self._c * self.log_scale.double().exp()
 
+    def reset_parameters(self) -> None:
+        """Set a learnable curvature to its initial value. Layers and models, several of which may
+        share a manifold, leave it as it is when they are reset.
+        """
+        if self.log_scale is not None:
+            torch.nn.init.zeros_(self.log_scale)
+
     def get_extra_state(self) -> Tensor:
         """The initial curvature, so that a checkpoint holds the whole of a learnable one."""
         return torch.tensor(self._c, dtype=torch.float64)

@@ -43,8 +43,10 @@ class Lorentz(Hyperbolic):
     def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return convert.lorentz_to_ball(x, c=self.c)
 
-    def from_ball(self, p: Tensor) -> Tensor:
-        return convert.poincare_to_lorentz(p, c=self.c)
+    def from_ball(self, p: Tensor, gap: Tensor | None = None) -> Tensor:
+        if gap is None:
+            return convert.poincare_to_lorentz(p, c=self.c)
+        return convert.ball_to_lorentz(p, gap, c=self.c)
 
     def inner(
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False

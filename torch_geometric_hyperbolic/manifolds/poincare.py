@@ -42,7 +42,7 @@ class PoincareBall(Hyperbolic):
     def to_ball(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return poincare.with_wide_gap(x, c=self.c)
 
-    def from_ball(self, p: Tensor) -> Tensor:
+    def from_ball(self, p: Tensor, gap: Tensor | None = None) -> Tensor:
         return self.projx(p)
 
     def inner(

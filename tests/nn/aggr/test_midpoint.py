@@ -111,3 +111,14 @@ def test_in_float32_it_loses_no_more_than_the_rounding_of_its_coordinates(manifo
     (grad,) = torch.autograd.grad((found * pull.float()).sum(), leaf)
     (expected,) = torch.autograd.grad((exact * pull.float()).sum(), wide)
     assert (grad - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("radius", [20.0, 34.0, 36.0, 43.0])
+def test_midpoints_of_the_hyperboloid_reach_as_far_as_its_points(radius, dtype):
+    space = Lorentz()
+    x = space.exp0(torch.tensor([[0.0, 0.0], [radius, 0.0]], dtype=dtype))
+    aggr, eps = MidpointAggregation(manifold=space), torch.finfo(dtype).eps
+    for given, expected in ((x[1:], radius), (x, radius / 2)):
+        out = space.dist0(aggr(given, dim_size=1, index=torch.zeros(len(given)).long()))
+        torch.testing.assert_close(out, out.new_tensor([expected]), rtol=4 * eps, atol=0)

@@ -1,7 +1,11 @@
 """Edge convolutions without messages: equal to those with messages, and taken where they can be."""
 
 import copy
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -132,6 +136,9 @@ def assert_same(actual, expected, conv, inputs=1, atol=1e-9):
 def assert_same_results(conv, x, *args, atol=1e-9):
     actual, expected = (results(conv, fused, x, *args) for fused in (True, False))
     assert_same(actual, expected, conv, len(x) if isinstance(x, tuple) else 1, atol)
+
+
+ROOT = Path(__file__).parents[3]
 
 
 # Equal -----------------------------------------------------------------------------------------
@@ -538,6 +545,29 @@ def test_explanations_see_every_message(path):
     assert path(conv, x, edge_index) == "fused"
 
 
+UNPICKLED = """
+import pickle, sys
+import torch
+from torch_geometric.explain.algorithm.utils import set_masks
+
+_, conv, x, edge_index, expected = pickle.load(sys.stdin.buffer)
+torch.testing.assert_close(conv(x, edge_index), expected)
+set_masks(conv, torch.full((edge_index.size(1),), -100.0, dtype=x.dtype), edge_index)
+assert conv(x, edge_index).abs().max() < 1e-9
+"""
+
+
+@pytest.mark.parametrize("kind", [Doubled, Renamed, Updated])
+def test_a_subclass_is_its_own_where_it_is_unpickled_after_its_parent(kind):
+    parent, (x, edge_index) = make_conv(Linear(6, 5), "sum", BALL), case()
+    conv = kind(torch.sin, "sum", manifold=BALL)
+    conv.nn, x = parent.nn, x.detach()
+    given = pickle.dumps((parent, conv, x, edge_index, conv(x, edge_index).detach()))
+    command = [sys.executable, "-W", "ignore", "-c", UNPICKLED]
+    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 # Precision and memory --------------------------------------------------------------------------
 
 
@@ -623,3 +653,32 @@ def test_memory_does_not_grow_with_edges_times_channels(aggr):
     message = 4 * nodes * k * channels  # bytes of all messages in float32
     assert general > 3 * message
     assert fused < general / 10
+
+
+@pytest.mark.parametrize("aggr", ["max", "mean"])
+@pytest.mark.parametrize("frame", [None, "local"])
+@pytest.mark.parametrize("offset", [1e3, 1e6])
+def test_statistics_of_values_far_from_zero(aggr, frame, offset):
+    """A batch norm takes a bias away: what it costs is the rounding of the values, not of their
+    squares.
+    """
+    conv = make_conv(NETWORKS["batch norm"](), aggr, BALL, frame=frame)
+    with torch.no_grad():
+        conv.nn[0].bias += offset
+    x, edge_index = points(BALL, 9, 3), ragged_edges(9, 9)
+    fused, plain = (results(conv, flag, x, edge_index) for flag in (True, False))
+    assert_same(fused, plain, conv, atol=1e-14 * offset + 1e-9)
+
+
+@pytest.mark.parametrize("aggr", ["max", "mean"])
+def test_a_network_in_half_precision_under_autocast(path, aggr):
+    conv = make_conv(NETWORKS["batch norm"](), aggr, BALL)
+    x, edge_index = points(BALL, 9, 3, dtype=torch.float32), ragged_edges(9, 9)
+    expected = BALL.log0(conv(x.double(), edge_index))
+    conv = conv.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert path(conv, x, edge_index) == "fused"
+        out = conv(x.requires_grad_(), edge_index)
+    assert (BALL.log0(out) - expected).abs().max() <= 0.1 * expected.abs().max()
+    out.sum().backward()
+    assert all(p.grad.dtype == torch.bfloat16 for p in conv.nn.parameters())

@@ -342,3 +342,20 @@ def test_pairs_of_nodes_take_either_flow():
     expected = forward(f, x, edge_index)
     assert expected.size(0) == 6
     torch.testing.assert_close(backward(f, x, edge_index.flip(0)), expected)
+
+
+@each_dim
+def test_it_may_be_made_without_memory(dim):
+    conv = make_conv(PoincareBall(), dim, in_order=1)
+    with torch.device("meta"):
+        other = make_conv(PoincareBall(), dim, in_order=1)
+    for buffer in other.to_empty(device="cpu").buffers():
+        buffer.fill_(7)
+    reset = copy.deepcopy(other)
+    other.load_state_dict(conv.state_dict())
+    reset.reset_parameters()
+    for loaded, written, expected in zip(
+        other.buffers(), reset.buffers(), conv.buffers(), strict=True
+    ):
+        assert torch.equal(loaded, expected)
+        assert torch.equal(written, expected)

@@ -315,3 +315,9 @@ def test_images_refuse_a_frame_without_a_pivot():
 def test_the_frame_is_shown():
     assert "frame='local'" in repr(HConv2d(3, 4, 3, manifold=PoincareBall(), frame="local"))
     assert "frame='local'" in repr(layer("linear", PoincareBall()))
+
+
+def test_shapes_are_known_without_values():
+    conv = HyperbolicEdgeConv(torch.nn.Linear(6, 5), manifold=PoincareBall(), frame="local")
+    edge_index = torch.randint(4, (2, 9), device="meta")
+    assert conv.to("meta")(torch.empty(4, 3, device="meta"), edge_index).shape == (4, 5)

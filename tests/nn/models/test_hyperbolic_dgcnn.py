@@ -437,3 +437,13 @@ def test_a_batch_that_holds_no_integers_is_named(batch):
     model = HyperbolicDGCNN(manifold=PoincareBall(), k=4)
     with pytest.raises(TypeError, match="'batch' must be a tensor of integers"):
         model(torch.randn(24, 3), batch)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.ao.quantization:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_linear_layers_may_be_quantized():
+    model = make_model(Euclidean()).eval()
+    pos = clouds_in_unit_sphere()
+    small = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+    expected = model(pos, BATCH)
+    assert (small(pos, BATCH) - expected).abs().max() < 0.2 * expected.abs().max()

@@ -40,12 +40,15 @@ def parallel(
         work = np.arange(size + 1) + np.asarray(offsets)
         shares = [work[-1] * part // threads for part in range(1, threads)]
         cuts[1:-1] = np.searchsorted(work, shares).tolist()
-    others = [
-        _threads().submit(loop, start, stop, *arrays)
-        for start, stop in zip(cuts[1:-1], cuts[2:], strict=True)
-    ]
+    own, others = [(cuts[0], cuts[1])], []
+    for share in zip(cuts[1:-1], cuts[2:], strict=True):
+        try:
+            others.append(_threads().submit(loop, *share, *arrays))
+        except RuntimeError:  # Python ends, and begins nothing in other threads
+            own.append(share)
     try:
-        loop(cuts[0], cuts[1], *arrays)
+        for start, stop in own:
+            loop(start, stop, *arrays)
     finally:
         for other in others:
             other.exception()  # waits for its end

@@ -23,6 +23,7 @@ def lengths(start, stop, v, rowptr, of_windows, of_vectors):
     channels, longest = v.relative_i.shape[1], largest(start, stop, rowptr) + STRIP
     window, strip = np.zeros((longest, channels)), np.empty((STRIP, longest))
     own, mean, square = np.empty(longest), np.empty(longest), np.empty(longest)
+    centre = np.empty(channels)
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]
         vectors(v, i, rowptr, window)
@@ -34,14 +35,19 @@ def lengths(start, stop, v, rowptr, of_windows, of_vectors):
                     total += strip[a - top, b]
                     squares += strip[a - top, b] * strip[a - top, b]
                 own[a], mean[a], square[a] = strip[a - top, a], total / size, squares / size
+        # Not the mean of all products: vectors that nearly cancel would leave their rounding.
+        centre[:] = 0
         of_all, of_mean = 0.0, 0.0
         for a in range(size):
             of_all += own[a] / size
-            of_mean += mean[a] / size
+            for f in range(channels):
+                centre[f] += window[a, f] / size
+        for f in range(channels):
+            of_mean += centre[f] * centre[f]
         root = math.sqrt(of_all)
         unit = 1 / root if root != 0 else 1.0
         of_windows[i, 0] = root
-        of_windows[i, 1] = math.sqrt(of_mean) if not of_mean < 0 else 0.0
+        of_windows[i, 1] = math.sqrt(of_mean)
         for a in range(size):
             of_vectors[first + a, 0] = math.sqrt(own[a])
             of_vectors[first + a, 1] = mean[a] * unit

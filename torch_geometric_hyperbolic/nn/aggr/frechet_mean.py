@@ -96,4 +96,4 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
         force = torch.zeros_like(mean).index_add(0, group, share * relative)
         step = solve(force, share.detach(), unit, zeta, group)
         mean = poincare.move(mean, step, c=c)
-    return from_ball(mean, x, manifold)
+    return from_ball(mean, None, x, manifold)

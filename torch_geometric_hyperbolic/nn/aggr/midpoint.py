@@ -100,10 +100,11 @@ def midpoints(
     centre, spread, mass = group_moments(p.double(), weight / gap, index, num_groups)
     total = torch.zeros_like(mass).index_add(0, index, weight)
     h = torch.where(mass > 0, total / mass.where(mass > 0, 1.0), 1.0)
-    root = (h.square() + 4 * manifold.c * spread).sqrt()
-    return from_ball(2 * centre / (2 - h + root)[..., None], x, manifold)
+    root = (h.square() + 4 * manifold.c * spread).sqrt()[..., None]
+    both = 2 - h[..., None] + root
+    return from_ball(2 * centre / both, 2 * root / both, x, manifold)
 
 
-def from_ball(p: Tensor, x: Tensor, manifold: Manifold) -> Tensor:
+def from_ball(p: Tensor, gap: OptTensor, x: Tensor, manifold: Manifold) -> Tensor:
     """Points of the ball as points of the manifold, in the dtype for those of ``x``."""
-    return manifold.from_ball(p).to(manifold.projx(x[:0]).dtype)
+    return manifold.from_ball(p, gap).to(manifold.projx(x[:0]).dtype)

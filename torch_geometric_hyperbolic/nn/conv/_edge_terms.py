@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
+from typing_extensions import Self
 
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import (
@@ -50,6 +51,12 @@ class EdgeTerms(NamedTuple):
         edges = (self.alpha, self.beta, self.rowptr, self.col)
         return EdgeTerms(absolute, relative_i, relative_j, *edges)
 
+    def less(self, value: Tensor) -> "EdgeTerms":
+        """The terms of ``z - value``, ``[F]``."""
+        absolute = self.absolute - value
+        edges = (self.alpha, self.beta, self.rowptr, self.col)
+        return EdgeTerms(absolute, self.relative_i, self.relative_j, *edges)
+
     def of_sources(self) -> "EdgeTerms":
         """These themselves: their values are combinations of rows of sources."""
         return self
@@ -60,6 +67,11 @@ class Terms(Protocol):
 
     @property
     def absolute(self) -> Tensor: ...
+
+    @property
+    def rowptr(self) -> Tensor: ...
+
+    def less(self, value: Tensor) -> Self: ...
 
     def num_edges(self) -> int: ...
 
@@ -142,6 +154,10 @@ class WindowTerms(NamedTuple):
     def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See :func:`linear_max`."""
         return linear_max(*self, sign)
+
+    def less(self, value: Tensor) -> "WindowTerms":
+        """The terms of ``z - value``, ``[F]``."""
+        return WindowTerms(self.absolute - value, self.of_edges, self.weight, self.rowptr)
 
     def of_sources(self) -> EdgeTerms:
         """The same with each edge as its own source."""

@@ -5,7 +5,7 @@ monotone in every channel; its statistics are two sums over edges. A batch norm 
 goes into the node-level terms before a sum or mean of activated values.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch_geometric.nn
@@ -46,6 +46,9 @@ REDUCTIONS = {
 }
 
 
+T = TypeVar("T", bound=Terms)
+
+
 class FusedEdges(NamedTuple):
     """What follows the first linear layer: a batch norm, an activation and a reduction."""
 
@@ -63,10 +66,12 @@ class FusedEdges(NamedTuple):
         sign = _ones(terms)
         if self.norm is not None and self.norm.weight is not None:
             sign = torch.where(self.norm.weight < 0, -sign, sign)
+        learns = self.norm is not None and _learns(self.norm)
+        terms, centre = _centred(terms) if learns else (terms, 0.0)
         z, edge, total, squares = terms.extremes(sign if self.reduce == "max" else -sign)
         scale, shift = _ones(terms), total.new_zeros(total.shape)
         if self.norm is not None:
-            scale, shift = self._affine(total, squares, terms.num_edges())
+            scale, shift = self._affine(total, squares, terms.num_edges(), centre)
         slope = _slope(self.activation)
         out = affine_activation(z, edge, scale, shift, 1.0 if slope is None else slope)
         return out if slope is not None else torch.where(edge >= 0, self.activation(out), 0.0)
@@ -74,8 +79,9 @@ class FusedEdges(NamedTuple):
     def _sum(self, terms: EdgeTerms) -> Tensor:
         if self.norm is not None:
             learns = _learns(self.norm)
+            terms, centre = _centred(terms) if learns else (terms, 0.0)
             _, _, total, squares = terms.extremes(_ones(terms)) if learns else (None,) * 4
-            scale, shift = self._affine(total, squares, terms.num_edges())
+            scale, shift = self._affine(total, squares, terms.num_edges(), centre)
             terms = terms.affine(scale, shift)
         out = edge_sum(*terms, _slope(self.activation))
         if self.reduce == "sum":
@@ -84,19 +90,21 @@ class FusedEdges(NamedTuple):
         return out / torch.where(count > 0, count, 1).to(out.dtype)
 
     def _affine(
-        self, total: Tensor | None, squares: Tensor | None, count: int
+        self, total: Tensor | None, squares: Tensor | None, count: int, centre: Tensor | float
     ) -> tuple[Tensor, Tensor]:
-        """The batch norm as ``scale * z + shift``, ``[F]`` in float64, its statistics updated."""
+        """The batch norm as ``scale * z + shift``, ``[F]`` in float64, its statistics updated, of
+        values ``z`` that ``centre`` was taken off.
+        """
         norm: Any = self.norm
         if _learns(norm):
             assert total is not None and squares is not None
             weight, bias = norm.weight, norm.bias
-            weight = torch.ones_like(total) if weight is None else weight
-            bias = torch.zeros_like(total) if bias is None else bias
+            weight = torch.ones_like(total) if weight is None else weight.to(total.dtype)
+            bias = torch.zeros_like(total) if bias is None else bias.to(total.dtype)
             scale, shift, mean, variance = batch_affine(
                 total, squares, weight, bias, count, norm.eps
             )
-            _update(norm, mean, variance, count / (count - 1))
+            _update(norm, mean + centre, variance, count / (count - 1))
             return scale, shift
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         if norm.weight is not None:
@@ -146,6 +154,21 @@ def _batch_norm(norm: Any, num_edges: int) -> torch.nn.BatchNorm1d | None:
 def _learns(norm: torch.nn.BatchNorm1d) -> bool:
     """Whether the statistics of the batch are used."""
     return norm.training or norm.running_mean is None
+
+
+def _centred(terms: T) -> tuple[T, Tensor | float]:
+    """Terms of values nearer to 0, and what was taken off them, ``[F]``: the mean of the nodes' part.
+
+    A batch norm does not change with it, but the variance of values far from 0 is lost in the sum of
+    their squares. The rounding of values in float32 is larger than that.
+    """
+    if terms.absolute.dtype != torch.float64:
+        return terms, 0.0
+    with torch.no_grad():
+        count = terms.rowptr.diff()[:, None]
+        total = torch.where(count > 0, count * terms.absolute, 0.0).sum(dim=0)
+        centre = total / terms.num_edges()
+    return terms.less(centre), centre
 
 
 def _ones(terms: Terms) -> Tensor:

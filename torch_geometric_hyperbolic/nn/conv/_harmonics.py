@@ -10,6 +10,7 @@ Coupling with order 1 is therefore all that has to follow its convention, and it
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,15 @@ class Constant(torch.nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.register_buffer("bits", table.contiguous().view(torch.int64), persistent=False)
+        self._bits = table.contiguous().view(torch.int64)
+        self.register_buffer("bits", self._bits.clone(), persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Write the table where memory was left empty, as by ``to_empty``."""
+        self.bits.copy_(self._bits)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self.reset_parameters()
 
     def forward(self, like: Tensor) -> Tensor:
         """The table in the dtype of a tensor."""

@@ -30,7 +30,8 @@ def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     A window of ``k`` vectors has at most ``k`` axes: coordinates beyond them are not made.
     """
     channels = rank = v.relative_i.size(1)
-    if not torch.compiler.is_compiling() and rowptr.size(0) > 1:  # no shapes from values there
+    known = not (torch.compiler.is_compiling() or rowptr.is_meta)  # else no shapes from values
+    if known and rowptr.size(0) > 1:
         rank = min(rank, int(rowptr.diff().max()))
     z = local_coordinates(v, rowptr, rank)
     return pad(mean_of_targets(z, rowptr), (0, channels - rank)), z

@@ -133,16 +133,23 @@ class HyperbolicEdgeConv(MessagePassing):
     ) -> None:
         check_manifold(manifold)
         check_frame(frame)
-        own: Any = type(self)
-        if "propagate" not in own.__dict__ and any(hook in own.__dict__ for hook in HOOKS):
-            own.propagate = MessagePassing.propagate  # to be compiled for its own hooks
         super().__init__(aggr=resolve_aggr(aggr, manifold, kwargs.get("aggr_kwargs")), **kwargs)
-        # What explanations run. For a subclass PyG would keep its parent's, compiled without masks.
-        own._orig_propagate = MessagePassing.propagate
         self.nn = nn
         self.manifold = manifold
         self.frame = frame
         self.reset_parameters()
+
+    def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
+        """Where PyG compiles a class's ``propagate``, when one is made or unpickled.
+
+        It compiles no subclass of a compiled class, which so would keep its parent's hooks, and, for
+        explanations, its parent's ``propagate``, which knows no masks.
+        """
+        own: Any = type(self)
+        if "propagate" not in own.__dict__ and any(hook in own.__dict__ for hook in HOOKS):
+            own.propagate = MessagePassing.propagate
+        super()._set_jittable_templates(raise_on_error)
+        own._orig_propagate = MessagePassing.propagate
 
     def _description(self) -> Optional[Description]:
         """How windows are described; :obj:`None` for their raw coordinates."""

@@ -138,10 +138,11 @@ class SteerableConv(MessagePassing):
         self.num_radial = num_radial
         self.radius = radius
         self.paths = har.paths(in_order, max_order, dim)
-        self.coupling = har.Constant(har.joint_coupling(in_order, max_order, dim))
-        self.steps = torch.nn.ModuleList(
-            har.Constant(step) for step in har.steps(in_order + max_order, dim)
-        )
+        with torch.device("cpu"):  # tables have values, on the meta device too
+            coupling = har.joint_coupling(in_order, max_order, dim)
+            steps = har.steps(in_order + max_order, dim)
+        self.coupling = har.Constant(coupling)
+        self.steps = torch.nn.ModuleList(map(har.Constant, steps))
         num_paths = sum(map(len, self.paths))
         self.weight = torch.nn.Parameter(
             torch.empty(num_paths, num_radial, in_channels, out_channels)
@@ -151,6 +152,8 @@ class SteerableConv(MessagePassing):
     def reset_parameters(self) -> None:
         """Output components start about as large as those of the input, for neighbours far away."""
         super().reset_parameters()
+        for table in (self.coupling, *self.steps):
+            table.reset_parameters()
         paths_per_order = self.weight.size(0) / (self.max_order + 1)
         torch.nn.init.normal_(self.weight, std=(self.in_channels * paths_per_order) ** -0.5)
 

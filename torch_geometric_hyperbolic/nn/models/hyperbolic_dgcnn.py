@@ -202,7 +202,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         return least
 
     def reset_parameters(self) -> None:
-        """Resets all learnable parameters of the module."""
+        """Resets all learnable parameters of the module, but for the curvature of its manifold."""
         for conv in self.convs:
             conv.reset_parameters()  # type: ignore[operator]
             moderate_radius_(conv.nn[1], INITIAL_RADIUS)  # type: ignore[index, arg-type]
