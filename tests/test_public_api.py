@@ -195,7 +195,8 @@ SHARED_MIRRORS = {
     "kernels/_triton/launch.py": "kernels/test_triton.py",
     "kernels/_triton/radial.py": "kernels/test_triton.py",
     "kernels/_triton/scalars.py": "kernels/test_triton.py",
-    "nn/aggr/_weights.py": "nn/aggr/test_contract.py",
+    "kernels/solve_hessian.py": "kernels/test_frechet_mean.py",
+    "nn/aggr/_groups.py": "nn/aggr/test_contract.py",
     "nn/conv/_edge_terms.py": "nn/conv/test_fused_edges.py",
     "nn/conv/_image_windows.py": "nn/conv/test_h_conv2d.py",
 }

@@ -7,9 +7,8 @@ from tests.kernels.graphs import assert_same_for_any_number_of_threads, strided
 from tests.nn.aggr.definitions import distance, force, norm, random_points, random_weight
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.kernels import frechet_mean, set_fused
-from torch_geometric_hyperbolic.kernels.frechet_mean import (
-    directions,
-    frechet_mean_reference,
+from torch_geometric_hyperbolic.kernels.frechet_mean import directions, frechet_mean_reference
+from torch_geometric_hyperbolic.kernels.solve_hessian import (
     solve_hessian,
     solve_hessian_reference,
 )

@@ -385,3 +385,22 @@ def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
     """
     flipped = torch.cat([-grad[..., :1], grad[..., 1:]], dim=-1)
     return proju(x, flipped, c=c)
+
+
+__all__ = [
+    "projx",
+    "dist",
+    "rel",
+    "log0",
+    "exp0",
+    "move",
+    "busemann",
+    "transp0",
+    "transp0back",
+    "expmap",
+    "logmap",
+    "transp",
+    "inner",
+    "proju",
+    "egrad2rgrad",
+]

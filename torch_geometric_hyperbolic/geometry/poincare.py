@@ -353,3 +353,23 @@ def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
         tensor([0.0000, 0.1406])
     """
     return grad * (num.project(x, c)[1].to(x.dtype) / 2) ** 2
+
+
+__all__ = [
+    "projx",
+    "dist",
+    "rel",
+    "log0",
+    "exp0",
+    "busemann",
+    "mobius_add",
+    "move",
+    "transp0",
+    "transp0back",
+    "expmap",
+    "logmap",
+    "gyration",
+    "transp",
+    "inner",
+    "egrad2rgrad",
+]

@@ -21,8 +21,8 @@ def or_zeros(grad: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
 def empty_gradients(inputs: Sequence[Tensor], spared: Sequence[int]) -> list[Tensor]:
     """A tensor for the gradient of each input; those of the ``spared`` ones have no rows.
 
-    An input of targets is spared its own where it is also that of sources, one tensor: the whole
-    gradient takes the second's place, and the sum of two is not made.
+    If targets and sources are one tensor, its whole gradient is returned as that of the sources
+    and nothing as that of the targets, which spares the sum of two.
     """
     shapes = [(0, *t.shape[1:]) if n in spared else t.shape for n, t in enumerate(inputs)]
     return [t.new_empty(shape) for t, shape in zip(inputs, shapes, strict=True)]

@@ -19,6 +19,7 @@ def curvature(manifold: Manifold, x: Tensor) -> Tensor:
     """``manifold.c`` as the float64 tensor that operators take, on the device of ``x``.
 
     Example:
+        >>> import torch
         >>> curvature(PoincareBall(c=2.0), torch.zeros(3))
         tensor(2., dtype=torch.float64)
     """

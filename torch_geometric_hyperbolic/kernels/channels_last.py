@@ -17,6 +17,7 @@ def channels_last(x: Tensor) -> Tensor:
     :class:`~torch_geometric_hyperbolic.nn.HConv2d` does; otherwise a copy, on the CPU tile by tile.
 
     Example:
+        >>> import torch
         >>> channels_last(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]))
         tensor([[[[1., 3.],
                   [2., 4.]]]])

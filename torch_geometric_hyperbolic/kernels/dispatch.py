@@ -20,6 +20,7 @@ def set_fused(enabled: bool) -> None:
     rounding.
 
     Example:
+        >>> import torch
         >>> set_fused(False)
         >>> fused_engine(torch.zeros(3))
         >>> set_fused(True)
@@ -66,5 +67,7 @@ def in_transforms() -> bool:
 @functools.cache
 def _warn_without_numba() -> None:
     warnings.warn(
-        "numba cannot be imported: layers run in plain PyTorch, several times slower", stacklevel=3
+        "numba cannot be imported or compiles nothing: layers run in plain PyTorch, several times "
+        "slower",
+        stacklevel=3,
     )

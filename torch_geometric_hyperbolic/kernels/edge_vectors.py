@@ -25,6 +25,7 @@ class EdgeVectors(NamedTuple):
         col (torch.Tensor): source of each edge, ``[E]``, int32.
 
     Example:
+        >>> import torch
         >>> rowptr, v = torch.tensor([0, 2]), torch.tensor([[0.0, 2.0], [1.0, 1.0]])
         >>> EdgeVectors.stored(v, rowptr).values(rowptr)
         tensor([[0., 2.],

@@ -1,4 +1,4 @@
-r"""Weighted Frechet (Karcher) means of groups of points, and their Hessian's inverse.
+r"""Weighted Frechet (Karcher) means of groups of points.
 
 The mean minimises :math:`f(m) = \tfrac12 \sum_j w_j d(m, x_j)^2`, which is strictly convex on
 hyperbolic space. In the frame of ``rel`` at :math:`m` its gradient is
@@ -21,10 +21,10 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._numerics import dot
-from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels._space import constants
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.group_edges import group_elements
+from torch_geometric_hyperbolic.kernels.solve_hessian import solve_hessian_reference, sum_of_groups
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -32,10 +32,6 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 MAX_STEPS = 100
-
-
-def _sum(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
-    return values.new_zeros(num_groups, values.size(1)).index_add_(0, index, values)
 
 
 def frechet_mean_reference(
@@ -47,14 +43,14 @@ def frechet_mean_reference(
 
     def cost(candidate: Tensor) -> Tensor:
         length = _lengths(poincare.rel(candidate[index], points, c=c))
-        return _sum(weight * length.square(), index, groups)
+        return sum_of_groups(weight * length.square(), index, groups)
 
     value = cost(mean)
     for _ in range(MAX_STEPS):
         relative = poincare.rel(mean[index], points, c=c)
-        downhill = _sum(weight * relative, index, groups)
+        downhill = sum_of_groups(weight * relative, index, groups)
         unit, zeta = directions(relative, c)
-        slope = _sum(weight * zeta, index, groups)
+        slope = sum_of_groups(weight * zeta, index, groups)
         safe = downhill / torch.where(slope > 0, slope, 1.0)
         newton = solve_hessian_reference(downhill, weight, unit, zeta, index)
         by_safe, by_newton = poincare.move(mean, safe, c=c), poincare.move(mean, newton, c=c)
@@ -108,90 +104,6 @@ def directions(relative: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return relative / torch.where(positive, length, 1.0), zeta
 
 
-def solve_hessian_reference(
-    rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
-) -> Tensor:
-    """:func:`solve_hessian` in plain PyTorch, all groups at once."""
-    groups = len(rhs)
-
-    def hessian(v: Tensor) -> Tensor:
-        spread = v[index]
-        return _sum(weight * (zeta * spread + (1 - zeta) * dot(unit, spread) * unit), index, groups)
-
-    solution = torch.zeros_like(rhs)
-    residual = direction = rhs
-    size = dot(rhs, rhs)
-    enough = size * torch.finfo(rhs.dtype).eps ** 2
-    for _ in range(2 * rhs.size(1)):
-        image = hessian(direction)
-        curvature = dot(direction, image)
-        active = (size > enough) & (curvature > 0)
-        if not bool(active.any()):
-            break
-        length = torch.where(active, size / torch.where(active, curvature, 1.0), 0.0)
-        solution = solution + length * direction
-        residual = residual - length * image
-        previous, size = size, dot(residual, residual)
-        ratio = torch.where(active, size / torch.where(active, previous, 1.0), 0.0)
-        direction = residual + ratio * direction
-    return solution
-
-
-@torch.library.custom_op("tgh::solve_hessian", mutates_args=())
-def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor) -> Tensor:
-    """Solve ``H v = rhs`` in every group by conjugate gradients; differentiable in ``rhs`` only.
-
-    ``H`` is symmetric with eigenvalues between 1 and the largest ``zeta``; at most ``2 n`` steps.
-    """
-    return solve_hessian_reference(rhs, weight, unit, zeta, index)
-
-
-@solve_hessian.register_fake
-def _(rhs, weight, unit, zeta, index):  # type: ignore[no-untyped-def]
-    return rhs.new_empty(rhs.shape)
-
-
-def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    ctx.save_for_backward(*inputs[1:])
-
-
-def _backward(ctx, grad):  # type: ignore[no-untyped-def]
-    refuse_second_derivatives("the Frechet mean")
-    return solve_hessian(grad, *ctx.saved_tensors), None, None, None, None
-
-
-solve_hessian.register_autograd(_backward, setup_context=_setup_context)
-
-
-class _Solve(torch.autograd.Function):
-    @staticmethod
-    def forward(*inputs):  # type: ignore[no-untyped-def]
-        return solve_hessian_reference(*inputs)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return solve_hessian_plainly(grad, *ctx.saved_tensors), None, None, None, None
-
-    @staticmethod
-    def jvp(ctx, tangent, *rest):  # type: ignore[no-untyped-def]
-        return solve_hessian_plainly(tangent, *ctx.saved_tensors)
-
-    @staticmethod
-    def vmap(info, in_dims, rhs, *rest):  # type: ignore[no-untyped-def]
-        return torch.stack([solve_hessian_plainly(one, *rest) for one in rhs.unbind(in_dims[0])]), 0
-
-
-def solve_hessian_plainly(*inputs: Tensor) -> Tensor:
-    """:func:`solve_hessian` in plain PyTorch, for every kind of differentiation in ``rhs``."""
-    solution: Tensor = _Solve.apply(*inputs)  # type: ignore[no-untyped-call]
-    return solution
-
-
 if WITH_NUMBA:
 
     @frechet_mean.register_kernel("cpu")
@@ -205,15 +117,4 @@ if WITH_NUMBA:
         rest = (start, *constants(points, c), MAX_STEPS, out)
         given = (points, weight, *groups, *rest)
         parallel(loops.means, len(start), *given, offsets=groups[0], always=True)
-        return out
-
-    @solve_hessian.register_kernel("cpu")
-    def _solve_hessian_cpu(
-        rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
-    ) -> Tensor:
-        if fused_engine(rhs) is None:
-            return solve_hessian_reference(rhs, weight, unit, zeta, index)
-        out, groups = rhs.new_empty(rhs.shape), group_elements(index, len(rhs))
-        given = (rhs, weight, unit, zeta, *groups, out)
-        parallel(loops.solutions, len(rhs), *given, offsets=groups[0])
         return out

@@ -30,6 +30,7 @@ def group_edges(
         IndexError: on the CPU, if an edge points outside the nodes.
 
     Example:
+        >>> import torch
         >>> group_edges(torch.tensor([5, 6, 7]), torch.tensor([1, 0, 1]), 8, 3)
         (tensor([0, 1, 3, 3]), tensor([6, 5, 7], dtype=torch.int32))
     """

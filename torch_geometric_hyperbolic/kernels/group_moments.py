@@ -39,6 +39,7 @@ def group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int
         in a group without points. Once differentiable in points and weights where fused.
 
     Example:
+        >>> import torch
         >>> points, weight = torch.tensor([[0.0], [4.0]]).double(), torch.tensor([[1, 1], [1, 3]])
         >>> mean, variance, mass = group_moments(points, weight.double(), torch.zeros(2).long(), 1)
         >>> mean[0, :, 0].tolist(), variance.tolist(), mass.tolist()

@@ -44,6 +44,7 @@ def linear_max(
         As :func:`edge_max`. Once differentiable in the first three arguments.
 
     Example:
+        >>> import torch
         >>> absolute, given, rowptr = torch.zeros(1, 1), torch.rand(3, 2), torch.tensor([0, 3])
         >>> sign = torch.ones(1, dtype=torch.float64)
         >>> z, *_ = linear_max(absolute, given, torch.tensor([[2.0, 0.0]]), rowptr, sign)

@@ -44,6 +44,7 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
         Coordinates ``[E, rank]``, in the dtype of ``v``. Once differentiable where fused.
 
     Example:
+        >>> import torch
         >>> local_coordinates(torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.tensor([0, 2]))
         tensor([[2., 0.],
                 [1., 1.]])

@@ -31,6 +31,7 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
         fused.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> move(torch.tensor([[0.5, 0.5]]), torch.zeros(1, 2), PoincareBall())
         tensor([[0.5000, 0.5000]])

@@ -32,6 +32,7 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
         Distances, ``[E, P, Q]``; once differentiable where fused, with gradient 0 where they are 0.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import Euclidean
         >>> x, y = torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[0.0], [2.0], [4.0]]])
         >>> pair_distances(x, y, Euclidean())

@@ -28,6 +28,7 @@ def ball_and_log(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]
         :math:`O(N F)`; once differentiable where fused.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball_and_log(torch.tensor([[0.5]]), PoincareBall())
         (tensor([[0.5000]]), tensor([[0.7500]], dtype=torch.float64), tensor([[0.5493]]))
@@ -56,6 +57,7 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
         fused.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> exp0(torch.tensor([[0.5493]]), PoincareBall())
         tensor([[0.5000]])
@@ -79,6 +81,7 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         where fused.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> log0(torch.tensor([[0.5]]), PoincareBall())
         tensor([[0.5493]])

@@ -30,6 +30,7 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
         ``[..., 1]`` in float64. :math:`O(N F)`; once differentiable where fused.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> points, gap = to_ball(torch.tensor([[0.5, 0.5]]), PoincareBall())
         >>> gap

@@ -30,6 +30,7 @@ def wide_linear(x: Tensor, weight: Tensor) -> Tensor:
         ``[N, F']``, float64. :math:`O(N F F')`; once differentiable where fused.
 
     Example:
+        >>> import torch
         >>> wide_linear(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, 0.5]]))
         tensor([[1.5000]], dtype=torch.float64)
     """

@@ -34,6 +34,7 @@ def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Ten
         the gradient of a length that is 0 is 0.
 
     Example:
+        >>> import torch
         >>> of_windows, of_vectors = window_lengths(torch.eye(2), torch.tensor([0, 2]))
         >>> of_windows
         tensor([[1.0000, 0.7071]])

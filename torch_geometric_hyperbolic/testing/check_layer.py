@@ -50,6 +50,7 @@ def check_layer(
             gradients; takes up to a minute. (default: :obj:`False`)
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv
         >>> ball = PoincareBall()

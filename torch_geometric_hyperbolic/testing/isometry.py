@@ -36,10 +36,11 @@ def random_isometry(
         dtype (torch.dtype, optional): of the points it takes. (default: float64)
 
     Raises:
-        TypeError, ValueError: naming the argument, for a ``manifold`` that is not one, fewer dimensions
-            than one, or points of another dtype.
+        TypeError, ValueError: naming the argument, for a ``manifold`` that is not one, no
+            dimension, or points of another dtype.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
         >>> phi = random_isometry(ball, 3)
@@ -100,6 +101,7 @@ def assert_isometry_invariant(
             that are not on it, or a ``length`` that is negative or not finite.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
         >>> x = ball.random(5, 3, dtype=torch.float64)
@@ -121,6 +123,7 @@ def assert_isometry_equivariant(
     space.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> from torch_geometric_hyperbolic.nn import global_midpoint_pool
         >>> ball = PoincareBall()

@@ -19,6 +19,7 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, factor: float = 1
             (default: :obj:`1.0`)
 
     Example:
+        >>> import torch
         >>> assert_close(torch.tensor([1.0]), torch.tensor([1.0 + 1e-7]))
     """
     if expected.dtype not in TOLERANCE:  # integers, booleans

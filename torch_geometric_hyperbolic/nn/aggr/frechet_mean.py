@@ -10,11 +10,13 @@ from torch_geometric_hyperbolic.kernels.frechet_mean import (
     directions,
     frechet_mean,
     frechet_mean_reference,
+)
+from torch_geometric_hyperbolic.kernels.solve_hessian import (
     solve_hessian,
-    solve_hessian_plainly,
+    solve_hessian_differentiable,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import Groups, as_column, groups_of
+from torch_geometric_hyperbolic.nn.aggr._groups import Groups, as_column, groups_of
 from torch_geometric_hyperbolic.nn.aggr.midpoint import (
     MidpointAggregation,
     from_ball,
@@ -51,6 +53,7 @@ class FrechetMeanAggregation(MidpointAggregation):
             :class:`~torch_geometric_hyperbolic.manifolds.Manifold`, or points are not as above.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> aggr = FrechetMeanAggregation(manifold=PoincareBall())
         >>> aggr(torch.tensor([[0.5, 0.0], [-0.5, 0.0]]), torch.tensor([0, 0]))
@@ -79,7 +82,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     fused = fused_engine(points) is not None
     operators = fused or torch.compiler.is_compiling()
     find = frechet_mean if operators else frechet_mean_reference
-    solve = solve_hessian if operators else solve_hessian_plainly
+    solve = solve_hessian if operators else solve_hessian_differentiable
 
     with torch.no_grad():
         start = midpoint(x, groups, weight, manifold)

@@ -8,7 +8,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.kernels import group_moments, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import (
+from torch_geometric_hyperbolic.nn.aggr._groups import (
     Groups,
     as_column,
     check_dim,

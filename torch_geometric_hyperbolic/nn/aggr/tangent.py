@@ -7,7 +7,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import Groups, as_column, check_dim, groups_of
+from torch_geometric_hyperbolic.nn.aggr._groups import Groups, as_column, check_dim, groups_of
 
 REDUCTIONS = ("max", "min", "mean", "sum")
 

@@ -99,8 +99,8 @@ class FusedEdges(NamedTuple):
         if _learns(norm):
             assert total is not None and squares is not None
             weight, bias = norm.weight, norm.bias
-            weight = torch.ones_like(total) if weight is None else weight.to(total.dtype)
-            bias = torch.zeros_like(total) if bias is None else bias.to(total.dtype)
+            weight = torch.ones_like(total) if weight is None else _widened(weight)
+            bias = torch.zeros_like(total) if bias is None else _widened(bias)
             scale, shift, mean, variance = batch_affine(
                 total, squares, weight, bias, count, norm.eps
             )
@@ -157,10 +157,10 @@ def _learns(norm: torch.nn.BatchNorm1d) -> bool:
 
 
 def _centred(terms: T) -> tuple[T, Tensor | float]:
-    """Terms of values nearer to 0, and what was taken off them, ``[F]``: the mean of the nodes' part.
+    """Terms of values nearer to 0, and what was taken off them, ``[F]``: the nodes' parts' mean.
 
-    A batch norm does not change with it, but the variance of values far from 0 is lost in the sum of
-    their squares. The rounding of values in float32 is larger than that.
+    A batch norm does not change with it, but the variance of values far from 0 is lost in the sum
+    of their squares. The rounding of values in float32 is larger than that.
     """
     if terms.absolute.dtype != torch.float64:
         return terms, 0.0
@@ -169,6 +169,11 @@ def _centred(terms: T) -> tuple[T, Tensor | float]:
         total = torch.where(count > 0, count * terms.absolute, 0.0).sum(dim=0)
         centre = total / terms.num_edges()
     return terms.less(centre), centre
+
+
+def _widened(parameter: Tensor) -> Tensor:
+    """Float32 of half precision, which may be that of a network under autocast."""
+    return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
 
 
 def _ones(terms: Terms) -> Tensor:

@@ -45,7 +45,8 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
 
     Raises:
-        ValueError: if there is no such ``engine``, or ``k`` is less than one or more than the number of points of a cloud.
+        ValueError: if there is no such ``engine``, or ``k`` is less than one or more than the
+            number of points of a cloud.
 
     Example:
         >>> import torch
@@ -85,7 +86,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         source, target = sources_and_targets(x)
         pair: PairOptTensor = batch if isinstance(batch, (tuple, list)) else (batch, batch)
         given = (source, target, self.k, pair[0], pair[1], self.manifold)
-        table = neighbour_table(*given, loop=True, engine=self.engine, batch_size=batch_size)
+        table = neighbour_table(*given, engine=self.engine, batch_size=batch_size)
         return super().forward((source, target), as_offsets(table))
 
     def __repr__(self) -> str:

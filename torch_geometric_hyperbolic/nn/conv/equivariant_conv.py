@@ -75,6 +75,7 @@ class EquivariantConv(MessagePassing):
         TypeError, ValueError: naming the argument, for a wrong shape, dtype or manifold.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import Lorentz
         >>> hyperboloid = Lorentz()
         >>> conv = EquivariantConv(0, 16, in_points=1, out_points=4, manifold=hyperboloid)

@@ -61,6 +61,7 @@ class HeatKernelConv(MessagePassing):
         TypeError, ValueError: naming the argument, for a wrong shape, dtype, time or manifold.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
         >>> conv = HeatKernelConv(2, manifold=ball, time=0.5)

@@ -61,6 +61,7 @@ class HorocyclicConv(MessagePassing):
         TypeError, ValueError: naming the argument, for a wrong last dimension, dtype or manifold.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
         >>> conv = HorocyclicConv(3, 8, manifold=ball)

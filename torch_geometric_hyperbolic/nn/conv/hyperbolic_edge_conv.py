@@ -114,6 +114,7 @@ class HyperbolicEdgeConv(MessagePassing):
         IndexError: on the CPU where kernels are fused, if edges name nodes that do not exist.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall(c=1.0)
         >>> conv = HyperbolicEdgeConv(torch.nn.Linear(2 * 3, 16), manifold=ball)
@@ -142,7 +143,7 @@ class HyperbolicEdgeConv(MessagePassing):
     def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
         """Where PyG compiles a class's ``propagate``, when one is made or unpickled.
 
-        It compiles no subclass of a compiled class, which so would keep its parent's hooks, and, for
+        It compiles no subclass of a compiled class, which would keep its parent's hooks and, for
         explanations, its parent's ``propagate``, which knows no masks.
         """
         own: Any = type(self)

@@ -94,6 +94,7 @@ class SteerableConv(MessagePassing):
         TypeError, ValueError: naming the argument, for a wrong shape, dtype, order or manifold.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
         >>> first = SteerableConv(1, 4, dim=2, manifold=ball)
@@ -241,6 +242,7 @@ def order_norms(f: Tensor, *, dim: int) -> Tensor:
         ValueError: if ``dim`` is not 2 or 3, or ``f`` does not hold all components of some orders.
 
     Example:
+        >>> import torch
         >>> order_norms(torch.tensor([1.0, 3.0, 4.0]), dim=2)
         tensor([1., 5.])
     """

@@ -34,6 +34,7 @@ class FermiDiracDecoder(torch.nn.Module):
         TypeError, ValueError: naming the argument, for a wrong manifold, number or shape.
 
     Example:
+        >>> import torch
         >>> from torch_geometric.nn import GAE
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv

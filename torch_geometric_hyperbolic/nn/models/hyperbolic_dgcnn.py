@@ -2,7 +2,7 @@ r"""A classifier of point clouds from hyperbolic edge convolutions."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_model
@@ -21,13 +21,15 @@ from torch_geometric_hyperbolic.checks import (
 from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
-from torch_geometric_hyperbolic.nn.aggr._weights import as_int64
+from torch_geometric_hyperbolic.nn.aggr._groups import as_int64
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
 from torch_geometric_hyperbolic.nn.pool import fps
 from torch_geometric_hyperbolic.nn.pool.fps import just_below
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
+
+T = TypeVar("T")
 
 INITIAL_RADIUS = 1.0
 
@@ -87,9 +89,11 @@ class HyperbolicDGCNN(torch.nn.Module):
     Raises:
         TypeError, ValueError: naming the argument, for sizes, ``ratios`` or a ``frame`` that do not
             fit, or a ``manifold`` that is no
-            :class:`~torch_geometric_hyperbolic.manifolds.Manifold`; in use, if a cloud has fewer than ``k`` points at any level.
+            :class:`~torch_geometric_hyperbolic.manifolds.Manifold`; in use, if a cloud has fewer
+            than ``k`` points at any level.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> model = HyperbolicDGCNN(manifold=PoincareBall(c=1.0), k=4)
         >>> model(torch.randn(16, 3), torch.arange(2).repeat_interleave(8)).shape
@@ -138,8 +142,8 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.dynamic = dynamic
         self.k = k
         self.convs = torch.nn.ModuleList()
-        width, levels = in_channels, [0]
-        for ratio, channels in zip(self.ratios, hidden_channels, strict=True):
+        width = in_channels
+        for channels in hidden_channels:
             if dynamic:
                 conv = _block(2 * width, channels)
                 own = None if len(self.convs) else frame
@@ -150,14 +154,14 @@ class HyperbolicDGCNN(torch.nn.Module):
                 width += in_channels if len(self.convs) else 0
                 conv = _block(2 * width, channels)
                 self.convs.append(HyperbolicEdgeConv(conv, aggr=aggr, manifold=manifold))
-            levels = [*levels, channels] if ratio < 1 else [*levels[:-1], levels[-1] + channels]
             width = channels
-        self.embed = _block(levels[-1], emb_channels)
+        *earlier, last = map(sum, _by_level(self.ratios, hidden_channels))
+        self.embed = _block(last, emb_channels)
         self.pool = MultiAggregation(["max", "mean"])
         self.pool_level = MaxAggregation()
         self.midpoint = MidpointAggregation(manifold=manifold)
         self.head = _classifier(
-            2 * emb_channels + sum(levels[:-1]), head_channels, out_channels, dropout
+            2 * emb_channels + sum(earlier), head_channels, out_channels, dropout
         )
         self.reset_parameters()
 
@@ -179,6 +183,7 @@ class HyperbolicDGCNN(torch.nn.Module):
             ValueError: if there is no such network.
 
         Example:
+            >>> import torch
             >>> model = HyperbolicDGCNN.from_pretrained("modelnet40-85k")
             >>> pos = torch.nn.functional.normalize(torch.randn(1024, 3), dim=-1)
             >>> model(pos).shape, model.class_names[:2]
@@ -230,22 +235,21 @@ class HyperbolicDGCNN(torch.nn.Module):
         check_points(pos, "pos", dim=2, width=self.in_channels)
         check_weight(pos, "pos", self.embed[0].weight)  # type: ignore[arg-type]
         check_batch(batch, "batch", pos)
-        own_size = batch_size if batch is None else None
-        how: dict[str, Any] = {"manifold": self.manifold, "batch_size": own_size}
-        search = {"loop": True, "engine": "auto", **how}
+        clouds = batch_size if batch is None else None
+        space: dict[str, Any] = {"manifold": self.manifold, "batch_size": clouds}
         x = place = exp0(pos, self.manifold)
         layers: list[tuple[Tensor, OptTensor]] = []
         for conv, ratio in zip(self.convs, self.ratios, strict=True):
             if layers and not self.dynamic:
                 x = exp0(torch.cat([layers[-1][0], pos], dim=-1), self.manifold)
-            kept = None if ratio == 1 else fps(place, batch, ratio, **how)
+            kept = None if ratio == 1 else fps(place, batch, ratio, **space)
             centres, centre_place, centre_batch = (
                 t if t is None or kept is None else t[kept] for t in (x, place, batch)
             )
             if self.dynamic:
-                x = conv((x, centres), (batch, centre_batch), own_size)
+                x = conv((x, centres), (batch, centre_batch), clouds)
             else:
-                table = neighbour_table(place, centre_place, self.k, batch, centre_batch, **search)
+                table = neighbour_table(place, centre_place, self.k, batch, centre_batch, **space)
                 x = conv((x, centres), as_offsets(table))
             if kept is not None:
                 pos, place, batch = pos[kept], centre_place, centre_batch
@@ -260,13 +264,9 @@ class HyperbolicDGCNN(torch.nn.Module):
         Without ``batch`` it is the number of clouds, all of one size; then nothing waits for a GPU.
         """
         layers = self._layers(pos, batch, batch_size)
-        levels: list[tuple[list[Tensor], OptTensor]] = [([], as_int64(batch))]
-        for ratio, (v, own) in zip(self.ratios, layers, strict=True):
-            if ratio < 1:
-                levels.append(([], as_int64(own)))
-            levels[-1][0].append(v)
         *earlier, (last, own) = [
-            (torch.cat(features, dim=-1), own) for features, own in levels if features
+            (torch.cat([v for v, _ in level], dim=-1), as_int64(level[0][1]))
+            for level in _by_level(self.ratios, layers)
         ]
         if batch is None and batch_size is not None:
             own = _equal_clouds(batch_size, last)
@@ -297,6 +297,16 @@ class HyperbolicDGCNN(torch.nn.Module):
         for buffer, value in zip(self.buffers(), before, strict=True):
             buffer.copy_(value)
         return points
+
+
+def _by_level(ratios: Sequence[float], values: Sequence[T]) -> list[list[T]]:
+    """A value for each edge convolution, in lists of those that keep the same points."""
+    levels: list[list[T]] = []
+    for ratio, value in zip(ratios, values, strict=True):
+        if ratio < 1 or not levels:
+            levels.append([])
+        levels[-1].append(value)
+    return levels
 
 
 def _equal_clouds(batch_size: int, x: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
     check_batch,
-    num_clouds,
     check_manifold,
     check_points,
+    num_clouds,
 )
 from torch_geometric_hyperbolic.geometry._numerics import WHOLE
 from torch_geometric_hyperbolic.kernels import farthest_points, to_ball
@@ -49,6 +49,7 @@ def fps(
             points are not ``batch_size`` clouds of one size.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> x = torch.tensor([[0.0], [0.1], [0.9], [-0.8]])
         >>> fps(x, ratio=0.5, manifold=PoincareBall())

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import check_manifold, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._weights import Groups, groups_of
+from torch_geometric_hyperbolic.nn.aggr._groups import Groups, groups_of
 from torch_geometric_hyperbolic.nn.aggr.frechet_mean import frechet_means
 from torch_geometric_hyperbolic.nn.aggr.midpoint import midpoint
 from torch_geometric_hyperbolic.nn.aggr.tangent import check_reduction, reduce_vectors

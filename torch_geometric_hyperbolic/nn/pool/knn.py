@@ -5,10 +5,10 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.checks import (
     check_batch,
-    num_clouds,
     check_counts,
     check_manifold,
     check_points,
+    num_clouds,
 )
 from torch_geometric_hyperbolic.geometry._precision import lift
 from torch_geometric_hyperbolic.kernels import knn_table, to_ball
@@ -65,6 +65,7 @@ def knn(
         ValueError: if ``k`` exceeds the number of points of a cloud that is asked for.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> x = torch.tensor([[0.0], [0.1], [0.8]])
         >>> knn(x, torch.tensor([[0.7]]), k=2, manifold=PoincareBall())
@@ -73,7 +74,7 @@ def knn(
     """
     _check_cosine(cosine)
     given = (x, y, k, batch_x, batch_y, manifold)
-    table = neighbour_table(*given, loop=True, engine=engine, batch_size=batch_size)
+    table = neighbour_table(*given, engine=engine, batch_size=batch_size)
     row = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
     return torch.stack([row, table.flatten()])
 
@@ -115,6 +116,7 @@ def knn_graph(
         ValueError: if ``k`` exceeds the number of (other) points of a cloud.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> knn_graph(torch.tensor([[0.0], [0.1], [0.8]]), k=1, manifold=PoincareBall())
         tensor([[1, 0, 1],
@@ -138,8 +140,8 @@ def neighbour_table(
     batch_x: Tensor | None,
     batch_y: Tensor | None,
     manifold: Manifold,
-    loop: bool,
-    engine: str,
+    loop: bool = True,
+    engine: str = "auto",
     batch_size: int | None = None,
 ) -> Tensor:
     """The table of neighbours, ``[M, k]``."""

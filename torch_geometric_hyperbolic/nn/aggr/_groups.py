@@ -1,4 +1,4 @@
-"""Weights and groups in the shape that the aggregations compute with."""
+"""Groups of points and their weights in the shape that the aggregations compute with."""
 
 from typing import NamedTuple
 
