@@ -233,7 +233,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> list[tuple[Tensor, OptTensor]]:
         """What each level finds, in the tangent space at the origin, and its clouds."""
         check_points(pos, "pos", dim=2, width=self.in_channels)
-        check_weight(pos, "pos", self.embed[0].weight)  # type: ignore[arg-type]
+        check_weight(pos, "pos", self.embed[0].weight)
         check_batch(batch, "batch", pos)
         clouds = batch_size if batch is None else None
         space: dict[str, Any] = {"manifold": self.manifold, "batch_size": clouds}
