@@ -86,8 +86,11 @@ def write_outputs(
 
 
 def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Reads results files, and all `*.json` of folders, sorted by data, space and name."""
-    files = [f for p in paths for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
+    """Reads results files, and all `*.json` of folders, sorted by data, space and name.
+
+    Hidden files are left out: they are being written.
+    """
+    files = [f for p in paths for f in (sorted(p.glob("[!.]*.json")) if p.is_dir() else [p])]
     if not files:
         raise UsageError("RESULTS: no results files found")
     records = [load_record(file) for file in {file.resolve(): file for file in files}.values()]

@@ -261,3 +261,9 @@ def test_a_run_counts_once(tmp_path):
     message = r"toy-poincare-seed0 and again are runs of one seed \(got 0\)"
     with pytest.raises(UsageError, match=message):
         load_records([tmp_path])
+
+
+def test_files_that_are_being_written_are_not_read(tmp_path):
+    write_json(tmp_path / "a.json", make_record())
+    (tmp_path / ".b-x1y2.json").write_text("{")
+    assert len(load_records([tmp_path])) == 1
