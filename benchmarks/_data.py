@@ -1,7 +1,9 @@
 """Labelled samples held as one tensor, and their split."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +33,11 @@ class Samples:
     def to(self, device: torch.device) -> "Samples":
         """The same samples on a device."""
         return Samples(self.x.to(device), self.y.to(device), self.class_names)
+
+
+def path_name(path: str) -> str:
+    """The last part of a path, also of `.` and `..`; links keep their own name."""
+    return Path(os.path.abspath(path)).name
 
 
 def hold_out(samples: Samples, config: Mapping[str, Any]) -> tuple[Samples, Samples]:
