@@ -120,12 +120,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, name_help: str) -> None:
         default=0,
         help="seed of weights, shuffling, augmentation, dropout and the split",
     )
-    group.add_argument(
+    again = group.add_mutually_exclusive_group()
+    again.add_argument(
         "--resume",
         action="store_true",
         help="go on exactly from the last finished epoch; start anew if there is none",
     )
-    group.add_argument(
+    again.add_argument(
         "--overwrite", action="store_true", help="start anew even if DIR/NAME already holds a run"
     )
     group.add_argument(
