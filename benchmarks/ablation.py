@@ -58,9 +58,13 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Sets what the variant decides; raises a `UsageError` for flags that contradict each other."""
-    vars(args).update(SETTINGS.get(args.variant, {}))
-    if args.static and args.variant in CONVS:
-        raise UsageError(f"--static: there is no such network of --variant {args.variant}")
+    settings = SETTINGS.get(args.variant, {})
+    vars(args).update(settings)
+    for flag in ("static", "frame"):
+        if getattr(args, flag) and args.variant in CONVS:
+            raise UsageError(f"--{flag}: there is no such network of --variant {args.variant}")
+    if args.manifold == "euclidean" and "curvature" in settings:
+        raise UsageError(f"--manifold: --variant {args.variant} is curved (got euclidean)")
     modelnet40.check_arguments(args)
 
 

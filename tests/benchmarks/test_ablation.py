@@ -169,6 +169,18 @@ def test_static_neighbours_contradict_a_dynamic_variant(tmp_path, capsys):
     assert "--static: there is no such network of --variant absolute" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("variant", ["absolute", "relative", "euclidean-knn"])
+def test_a_variant_without_the_local_frame_refuses_it(variant, tmp_path, capsys):
+    assert train(tmp_path, "--variant", variant, "--frame", "local") == 2
+    assert f"--frame: there is no such network of --variant {variant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variant", ["c1", "c0.25", "learnt"])
+def test_flat_space_has_no_curvature_to_vary(variant, tmp_path, capsys):
+    assert train(tmp_path, "--variant", variant, "--manifold", "euclidean") == 2
+    assert f"--manifold: --variant {variant} is curved (got euclidean)" in capsys.readouterr().err
+
+
 def write_width(folder, width, manifold, seed, oa):
     """A results file as `modelnet40.py` writes it, as far as the report reads it."""
     folder.mkdir(exist_ok=True)
