@@ -42,10 +42,14 @@ def path_name(path: str) -> str:
 
 def hold_out(samples: Samples, config: Mapping[str, Any]) -> tuple[Samples, Samples]:
     """The samples to fit, and those to validate on."""
-    seed = config.get("split_seed")
-    seed = config["seed"] if seed is None else seed
-    kept, held = stratified_split(samples.y, config["val_fraction"], seed)
+    kept, held = stratified_split(samples.y, *split_of(config))
     return samples[kept], samples[held]
+
+
+def split_of(config: Mapping[str, Any]) -> tuple[float, int]:
+    """The share of every class that is held out, and the seed that chooses which."""
+    seed = config.get("split_seed")
+    return config["val_fraction"], config["seed"] if seed is None else seed
 
 
 def stratified_split(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
