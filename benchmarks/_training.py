@@ -178,6 +178,7 @@ class Trainer:
             for schedule in self.schedules:
                 schedule.step()
             on_step(score)
+        self.process.share_buffers(self.model)
         values = score.compute()
         if not math.isfinite(values["loss"]):
             raise UsageError(
