@@ -18,6 +18,10 @@ NOT_CONFIG = frozenset(
 )
 
 
+#: Flags of the configuration that may change too: the record tells them of every part of a run.
+OF_A_PART = ("cuda_graph",)
+
+
 class UsageError(ValueError):
     """A mistake of the user: shown as one line, exit status 2."""
 
@@ -252,7 +256,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def check_same_config(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Raises a `UsageError` naming the first flag that differs from a checkpoint's."""
-    for key in sorted(given.keys() | saved.keys()):
+    for key in sorted((given.keys() | saved.keys()) - {*OF_A_PART}):
         if given.get(key) != saved.get(key):
             raise UsageError(
                 f"--{key.replace('_', '-')} differs from the checkpoint's "
