@@ -18,6 +18,10 @@ NOT_CONFIG = frozenset(
 )
 
 
+#: Flags of the configuration that may change too: the record tells them of every part of a run.
+OF_A_PART = ("cuda_graph",)
+
+
 class UsageError(ValueError):
     """A mistake of the user: shown as one line, exit status 2."""
 
@@ -120,12 +124,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, name_help: str) -> None:
         default=0,
         help="seed of weights, shuffling, augmentation, dropout and the split",
     )
-    group.add_argument(
+    again = group.add_mutually_exclusive_group()
+    again.add_argument(
         "--resume",
         action="store_true",
         help="go on exactly from the last finished epoch; start anew if there is none",
     )
-    group.add_argument(
+    again.add_argument(
         "--overwrite", action="store_true", help="start anew even if DIR/NAME already holds a run"
     )
     group.add_argument(
@@ -251,7 +256,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def check_same_config(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Raises a `UsageError` naming the first flag that differs from a checkpoint's."""
-    for key in sorted(given.keys() | saved.keys()):
+    for key in sorted((given.keys() | saved.keys()) - {*OF_A_PART}):
         if given.get(key) != saved.get(key):
             raise UsageError(
                 f"--{key.replace('_', '-')} differs from the checkpoint's "

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from _cli import UsageError, integer, one_line
-from _data import Samples
+from _data import Samples, path_name
 from torch_geometric.data import Data, Dataset
 from torch_geometric.datasets import ModelNet
 from torch_geometric.transforms import Compose, SamplePoints
@@ -83,7 +83,7 @@ def check_cloud_arguments(args: argparse.Namespace) -> None:
 def data_name(spec: str) -> str:
     """What a results file calls the data: never a path, only the folder's name."""
     kind, colon, path = spec.partition(":")
-    return f"{kind}:{Path(path).name}" if colon and kind in MESHES else Path(path or spec).name
+    return f"{kind}:{path_name(path)}" if colon and kind in MESHES else path_name(path or spec)
 
 
 def load_clouds(config: dict[str, Any], spec: str, train: bool) -> Samples:

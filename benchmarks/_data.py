@@ -1,7 +1,9 @@
 """Labelled samples held as one tensor, and their split."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,12 +35,21 @@ class Samples:
         return Samples(self.x.to(device), self.y.to(device), self.class_names)
 
 
+def path_name(path: str) -> str:
+    """The last part of a path, also of `.` and `..`; links keep their own name."""
+    return Path(os.path.abspath(path)).name
+
+
 def hold_out(samples: Samples, config: Mapping[str, Any]) -> tuple[Samples, Samples]:
     """The samples to fit, and those to validate on."""
-    seed = config.get("split_seed")
-    seed = config["seed"] if seed is None else seed
-    kept, held = stratified_split(samples.y, config["val_fraction"], seed)
+    kept, held = stratified_split(samples.y, *split_of(config))
     return samples[kept], samples[held]
+
+
+def split_of(config: Mapping[str, Any]) -> tuple[float, int]:
+    """The share of every class that is held out, and the seed that chooses which."""
+    seed = config.get("split_seed")
+    return config["val_fraction"], config["seed"] if seed is None else seed
 
 
 def stratified_split(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

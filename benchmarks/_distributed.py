@@ -46,6 +46,12 @@ class Process:
         """The model inside of what :meth:`wrap` returned."""
         return network.module if isinstance(network, DistributedDataParallel) else network
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives all processes the main one's buffers: each updates BatchNorm's statistics alone."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def shard(self, index: Tensor) -> Tensor:
         """This process's equal, contiguous part of a global batch of indices."""
         return index.chunk(self.world)[self.rank]

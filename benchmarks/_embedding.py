@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, PoincareBall
 from torch_geometric_hyperbolic.nn import global_frechet_mean_pool
@@ -13,10 +14,14 @@ FILL = 0.95  # nearly all points are drawn inside this radius of the unit disk
 
 
 def principal_components(v: Tensor) -> tuple[Tensor, float]:
-    """The two leading components `[M, 2]` of vectors, and their share of the squared length."""
+    """The two leading components `[M, 2]` of vectors, and their share of the squared length.
+
+    Where vectors have but one, the other is 0.
+    """
     _, lengths, axes = torch.linalg.svd(v, full_matrices=False)
     axes = axes[:2] * axes[:2].sum(1, keepdim=True).sign()  # a fixed choice of sign
-    return v @ axes.T, float(lengths[:2].square().sum() / lengths.square().sum())
+    flat = pad(v @ axes.T, (0, 2 - len(axes)))
+    return flat, float(lengths[:2].square().sum() / lengths.square().sum())
 
 
 @torch.no_grad()

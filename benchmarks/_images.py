@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from _cli import UsageError, integer, one_line
-from _data import Samples
+from _data import Samples, path_name
 from _unpickle import ArrayUnpickler
 from numpy.typing import NDArray
 
@@ -57,7 +57,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 def data_name(spec: str) -> str:
     """What a results file calls the data: never a path, only the name of the file or folder."""
-    return Path(split_spec(spec)[1]).name.removesuffix(".npz")
+    return path_name(split_spec(spec)[1]).removesuffix(".npz")
 
 
 def load_images(config: dict[str, Any], spec: str, train: bool) -> Samples:

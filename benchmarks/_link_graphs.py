@@ -11,6 +11,7 @@ import scipy.sparse
 import torch
 from _cli import UsageError, one_line
 from _configurations import parents
+from _data import path_name
 from _unpickle import ArrayUnpickler
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
@@ -59,7 +60,7 @@ def standardised(x: Tensor) -> Tensor:
 
 def graph_name(spec: str) -> str:
     """What a results file calls the graph: never a path."""
-    return Path(spec).name
+    return path_name(spec)
 
 
 def generated_tree(seed: int) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,10 @@ from torch_geometric_hyperbolic.nn import FermiDiracDecoder, HyperbolicEdgeConv
 EVERY = 5
 
 
+class Diverged(UsageError):
+    """A loss or points that are no numbers."""
+
+
 class Encoder(nn.Module):
     """Features of a node to its point: a linear map into the space, two edge convolutions."""
 
@@ -58,11 +62,16 @@ def split(graph: Data, seed: int) -> list[Data]:
 def area(model: GAE, z: Tensor, part: Data) -> float:
     """Area under the ROC curve, for the pairs of one part."""
     scores = model.decode(z, part.edge_label_index, sigmoid=False)
-    return float(binary_auroc(scores, part.edge_label.long()))
+    order = scores.unique(return_inverse=True)[1].double()  # sigmoids of large scores would be ties
+    return float(binary_auroc(order / order.max().clamp(min=1), part.edge_label.long()))
 
 
 def fit(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
-    """Trains one network; its scores, and every node's point at the epoch that validation chose."""
+    """Trains one network; its scores, and every node's point at the epoch that validation chose.
+
+    Raises:
+        Diverged: If loss or points are not finite.
+    """
     train, val, test = split(graph, config["seed"])
     manifold = build_manifold(config)
     model = GAE(
@@ -87,17 +96,19 @@ def fit(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
         if epoch % EVERY and epoch < config["epochs"]:
             continue
         if not loss.isfinite():
-            raise UsageError(f"--lrs: the loss became {loss.item()} (got {config['lr']:g})")
+            raise Diverged(f"--lrs: the loss became {loss.item()} (got {config['lr']:g})")
         model.eval()
         with torch.no_grad():
             z = model.encode(graph.x, edge_index)
+            if not z.isfinite().all():
+                raise Diverged(f"--lrs: points became no numbers (got {config['lr']:g})")
             found = {"val": area(model, z, val), "test": area(model, z, test), "epoch": epoch}
+            found["curvature"] = torch.as_tensor(manifold.c).item()
         if found["val"] > best["val"]:
             best, points = found, z
     about = {key: config[key] for key in ("manifold", "channels", "lr", "dropout", "seed")}
     size = {
         "parameters": count_parameters(model),
-        "curvature": torch.as_tensor(manifold.c).item(),
         "seconds": round(perf_counter() - start, 1),
     }
     return {**about, **best, "last": found["test"], "loss": loss.item(), **size}, points

@@ -23,7 +23,6 @@ class Score:
         self.metrics = MetricCollection(
             {
                 "oa": MulticlassAccuracy(num_classes, average="micro"),
-                "macc": MulticlassAccuracy(num_classes, average="macro"),
                 "confusion": MulticlassConfusionMatrix(num_classes),
             }
         ).to(device)
@@ -57,6 +56,13 @@ class Score:
         return {
             "loss": float(self.loss.compute()),
             "oa": float(values["oa"]),
-            "macc": float(values["macc"]),
+            "macc": class_mean(values["confusion"]),
             "confusion": values["confusion"].tolist(),
         }
+
+
+def class_mean(confusion: Tensor) -> float:
+    """Mean accuracy of the classes that have samples."""
+    samples = confusion.sum(1)
+    right = confusion.diag()[samples > 0] / samples[samples > 0]
+    return float(right.mean())

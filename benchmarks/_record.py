@@ -22,13 +22,18 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the working tree and whether files differ from it; Nones outside a repository."""
+    """Commit of the working tree and whether files differ from it; Nones outside a repository.
+
+    A package that is imported from elsewhere differs, and so do modules of it that are not tracked.
+    """
+    root = Path(__file__).resolve().parents[1]
+    package = Path(torch_geometric_hyperbolic.__file__).resolve().parent
 
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
                 ["git", *words],
-                cwd=Path(__file__).parent,
+                cwd=root,
                 capture_output=True,
                 text=True,
                 timeout=30,
@@ -38,7 +43,9 @@ def git_state() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     changes = git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
+    new = git("ls-files", "--others", "--exclude-standard", f"{package.name}/*.py")
+    dirty = bool(changes or new) or package.parent != root
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else dirty}
 
 
 def device_state(device: torch.device, processes: int) -> dict[str, Any]:

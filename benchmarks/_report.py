@@ -22,7 +22,7 @@ OPTIONAL = ("points", "layer", "settings", "train - test OA")
 #: Settings that have a column, or do not change results beyond rounding.
 TOLD = (
     "data", "num_points", "layer", "manifold", "curvature", "learnable_curvature", "epochs", "seed",
-    "compile", "cuda_graph", "eval_batch_size", "nproc_per_node",
+    "cuda_graph", "eval_batch_size",
 )  # fmt: skip
 #: What runs of one row may differ in.
 FREE = ("seed", "cuda_graph", "eval_batch_size")
@@ -57,6 +57,7 @@ def add_report_command(commands: Any, handler: Callable[[argparse.Namespace], No
 def command_report(args: argparse.Namespace) -> None:
     """The sub-command `report`."""
     records = load_records(args.results)
+    check_once("RESULTS: one file for each name of a run", [record["name"] for record in records])
     cells = table_cells(records)
     table = markdown_table(cells)
     if args.readme is not None:
@@ -66,6 +67,13 @@ def command_report(args: argparse.Namespace) -> None:
     for path in write_pictures(records, args.out):
         print(f"wrote {path}", file=sys.stderr)
     print(table, end="")
+
+
+def check_once(rule: str, names: list[str]) -> None:
+    """Raises a `UsageError` if a name occurs twice: a picture would take the place of another."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"{rule} (got two of {twice[0]})")
 
 
 def check_outputs(args: argparse.Namespace) -> None:
@@ -86,8 +94,11 @@ def write_outputs(
 
 
 def load_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Reads results files, and all `*.json` of folders, sorted by data, space and name."""
-    files = [f for p in paths for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
+    """Reads results files, and all `*.json` of folders, sorted by data, space and name.
+
+    Hidden files are left out: they are being written.
+    """
+    files = [f for p in paths for f in (sorted(p.glob("[!.]*.json")) if p.is_dir() else [p])]
     if not files:
         raise UsageError("RESULTS: no results files found")
     records = [load_record(file) for file in {file.resolve(): file for file in files}.values()]
@@ -126,12 +137,15 @@ def load_record(path: Path) -> dict[str, Any]:
 
 
 def group_by_seed(records: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Runs that differ in `FREE` settings alone, together; what is None, older runs may lack."""
+    """Runs that differ in `FREE` settings alone, together; what is None, older runs may lack.
+
+    Data of one name is the same if it has the same classes and as many samples.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         config = record["config"].items()
         same = {key: value for key, value in config if key not in FREE and value is not None}
-        key = json.dumps([record["benchmark"], record["data"]["name"], same], sort_keys=True)
+        key = json.dumps([record["benchmark"], record["data"], same], sort_keys=True)
         groups.setdefault(key, []).append(record)
     return list(groups.values())
 

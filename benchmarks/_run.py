@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from _checkpoint import load_checkpoint, save_checkpoint
-from _cli import UsageError, check_same_config
+from _cli import OF_A_PART, UsageError, check_same_config
 from _data import Samples
 from _distributed import Process
 from _embedding import project
@@ -22,6 +22,9 @@ from _record import device_state, git_state, versions
 from _training import Splits, Task, Trainer
 from torch import nn
 from tqdm import tqdm
+
+#: The part of a run before a checkpoint that does not tell it.
+UNTOLD = {"from_epoch": 1, "versions": None, "git": None, "device": None}
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Run:
     def checkpoint(self) -> Path:
         """The checkpoint file."""
         return self.folder / "checkpoint.pt"
+
+    @property
+    def earlier(self) -> list[dict[str, Any]]:
+        """Where the parts before the checkpoint began and what computed them."""
+        return [] if self.state is None else self.state.get("parts", [UNTOLD])
 
     @property
     def finished(self) -> bool:
@@ -79,7 +87,21 @@ def open_run(args: argparse.Namespace, benchmark: str, name: str, config: dict[s
         )
     state = load_checkpoint(run.checkpoint, benchmark)
     check_same_config(config, state["config"])
-    return Run(benchmark, name, config, run.folder, results, state)
+    run = Run(benchmark, name, config, run.folder, results, state)
+    if not run.finished:
+        check_free(results)
+    return run
+
+
+def check_free(results: Path) -> None:
+    """Raises a `UsageError` if there is a results file although this run has not written its own:
+    a run of that name in another `--out` has.
+    """
+    if results.exists():
+        raise UsageError(
+            f"--results: another run wrote {results.name}; --resume with another folder "
+            f"(got {results.parent})"
+        )
 
 
 def execute(
@@ -103,14 +125,20 @@ def execute(
     Returns:
         The record (complete on the main process).
     """
-    code = {"versions": versions(), "git": git_state()}  # as loaded, before files change
+    about = {
+        "versions": versions(),
+        "git": git_state(),  # as loaded, before files change
+        "device": device_state(process.device, process.world),
+    }
     torch.manual_seed(run.config["seed"])
     trainer = Trainer(build(), task, data, run.config, process)
     if process.is_main:
         announce(run, trainer, data)
     if run.state is not None:
         trainer.load_state_dict(run.state)
-    train_epochs(run, trainer, progress)
+    flags = {key: run.config.get(key) for key in OF_A_PART}
+    part = {"from_epoch": trainer.epoch + 1, **flags, **about}
+    train_epochs(run, trainer, [*run.earlier, part], progress)
     record = {
         "benchmark": run.benchmark,
         "name": run.name,
@@ -124,8 +152,8 @@ def execute(
         },
         "parameters": count_parameters(trainer.model),
         "seed": run.config["seed"],
-        **code,
-        "device": device_state(process.device, process.world),
+        **about,
+        "resumed": run.earlier,
         "timing": timing(trainer),
         "radii": trainer.curves["radii"][-1],
         "curvature": curvatures(trainer.model),
@@ -134,6 +162,7 @@ def execute(
         "curves": trainer.curves,
     }
     if process.is_main:
+        check_free(run.results)
         write_json(run.results, record)
     process.barrier()
     return record
@@ -150,8 +179,8 @@ def announce(run: Run, trainer: Trainer, data: Splits) -> None:
     )
 
 
-def train_epochs(run: Run, trainer: Trainer, mode: str) -> None:
-    """Trains to the last epoch, saving a checkpoint after each."""
+def train_epochs(run: Run, trainer: Trainer, parts: list[dict[str, Any]], mode: str) -> None:
+    """Trains to the last epoch, saving a checkpoint after each, with what computed its parts."""
     main, epochs = trainer.process.is_main, run.config["epochs"]
     if main and trainer.epoch == 0:
         run.checkpoint.unlink(missing_ok=True)
@@ -164,6 +193,7 @@ def train_epochs(run: Run, trainer: Trainer, mode: str) -> None:
         "config": run.config,
         "class_names": list(trainer.train.class_names),
         "shape": list(trainer.train.x.shape[1:]),
+        "parts": parts,
     }
     done, steps = trainer.epoch, trainer.steps
     with Progress(

@@ -22,7 +22,7 @@ from _cli import (
     one_line,
     run_command,
 )
-from _data import Samples
+from _data import Samples, split_of
 from _distributed import Process, choose_device, start_process
 from _report import add_report_command, command_report
 from _run import execute, open_run
@@ -142,11 +142,11 @@ def train(
     benchmark.check(args)
     data_name = benchmark.data_name(args.data)
     config = config_of(args) | {"data": data_name, "nproc_per_node": process.world}
-    weights = None
+    start = None
     if args.start is not None:
         start = load_checkpoint(args.start, benchmark.name)
+        check_same_split(args, config, start["config"])
         config["start"] = f"{args.start.resolve().parent.name}, epoch {start['epoch']}"
-        weights = start["model"]
     parts = "-".join(config[key] for key in benchmark.named_by)
     label = f"{data_name.replace(':', '-')}-{parts}-seed{config['seed']}"
     run = open_run(args, benchmark.name, args.name or label, config)
@@ -157,14 +157,16 @@ def train(
         return None
     with process.main_first():
         data = benchmark.load(config, args.data)
+    if start is not None:
+        check_classes(data.train, start, "--start", args.start)
     classes = len(data.train.class_names)
     shape = list(data.train.x.shape[1:])
 
     def build() -> nn.Module:
         model = benchmark.build(config | {"shape": shape}, classes)
-        if weights is not None:
+        if start is not None:
             try:
-                model.load_state_dict(weights)
+                model.load_state_dict(start["model"])
             except RuntimeError as error:
                 raise UsageError(f"--start: another network ({one_line(error)})") from None
         return model
@@ -177,6 +179,24 @@ def train(
         process,
         args.progress,
     )
+
+
+def check_same_split(
+    args: argparse.Namespace, config: Mapping[str, Any], start: Mapping[str, Any]
+) -> None:
+    """Raises a `UsageError` if the run of `--start` may have fitted what now validates."""
+    share, seed = split_of(start)
+    if config["val_fraction"] > 0 and split_of(config) != (share, seed):
+        raise UsageError(
+            f"--start: it was trained on samples that are held out here; --val-fraction {share:g} "
+            f"--split-seed {seed} are its own (got {args.start})"
+        )
+
+
+def check_classes(samples: Samples, state: Mapping[str, Any], flag: str, given: Any) -> None:
+    """Raises a `UsageError` if a checkpoint has learnt other classes than those of the samples."""
+    if list(samples.class_names) != state["class_names"]:
+        raise UsageError(f"{flag}: the checkpoint was trained on other classes (got {given})")
 
 
 def command_train(benchmark: Benchmark, args: argparse.Namespace) -> None:
@@ -216,8 +236,7 @@ def command_eval(benchmark: Benchmark, args: argparse.Namespace) -> None:
         raise UsageError(f"--data is needed: this run was trained on {trained_on}")
     config = benchmark.eval_config(state["config"], args)
     data = benchmark.load(config, args.data or trained_on)
-    if list(data.test.class_names) != state["class_names"]:
-        raise UsageError(f"--data: the checkpoint was trained on other classes (got {args.data})")
+    check_classes(data.test, state, "--data", args.data)
     samples: Samples = getattr(data, args.split)
     if len(samples) == 0:
         raise UsageError(f"--split: there are no such samples (got {args.split})")

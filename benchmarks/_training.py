@@ -178,6 +178,7 @@ class Trainer:
             for schedule in self.schedules:
                 schedule.step()
             on_step(score)
+        self.process.share_buffers(self.model)
         values = score.compute()
         if not math.isfinite(values["loss"]):
             raise UsageError(
@@ -251,7 +252,9 @@ class Trainer:
                 own.load_state_dict(saved)
         random = state["random"][self.process.rank]
         self.shuffle.set_state(random["shuffle"])
-        self.augment.set_state(random["augment"])
         torch.set_rng_state(random["torch"])
-        if self.process.device.type == "cuda":
-            torch.cuda.set_rng_state(random["cuda"], self.process.device)
+        on_gpu = self.process.device.type == "cuda"
+        if on_gpu == ("cuda" in random):  # another kind of device has other random numbers
+            self.augment.set_state(random["augment"])
+            if on_gpu:
+                torch.cuda.set_rng_state(random["cuda"], self.process.device)

@@ -21,7 +21,7 @@ all equal it draws accuracy against that width.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import mean
 from typing import Any
@@ -32,6 +32,7 @@ from _cli import UsageError
 from _files import write_text
 from _plots import plot_widths
 from _report import (
+    FREE,
     csv_table,
     fill_readme,
     group_by_seed,
@@ -42,6 +43,8 @@ from _report import (
 )
 from _variants import CONVS, SETTINGS, VARIANTS, build_variant
 
+#: Flags that the column of the space shows.
+SPACE = ("manifold", "curvature", "learnable_curvature")
 SCORES = ("OA %", "mAcc %", "OA % (best val)")
 
 
@@ -58,9 +61,13 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Sets what the variant decides; raises a `UsageError` for flags that contradict each other."""
-    vars(args).update(SETTINGS.get(args.variant, {}))
-    if args.static and args.variant in CONVS:
-        raise UsageError(f"--static: there is no such network of --variant {args.variant}")
+    settings = SETTINGS.get(args.variant, {})
+    vars(args).update(settings)
+    for flag in ("static", "frame"):
+        if getattr(args, flag) and args.variant in CONVS:
+            raise UsageError(f"--{flag}: there is no such network of --variant {args.variant}")
+    if args.manifold == "euclidean" and "curvature" in settings:
+        raise UsageError(f"--manifold: --variant {args.variant} is curved (got euclidean)")
     modelnet40.check_arguments(args)
 
 
@@ -84,8 +91,22 @@ def command_report(args: argparse.Namespace) -> None:
         sys.stdout.write(markdown_table(cells))
 
 
+def check_one_recipe(records: list[dict[str, Any]], shown: Iterable[str]) -> None:
+    """Raises a `UsageError` if runs differ in a flag that neither is shown nor their variant's."""
+    for key in sorted({key for record in records for key in record["config"]} - {*shown, *FREE}):
+        found: dict[str, str] = {}
+        for record in records:
+            config = record["config"]
+            if key not in SETTINGS.get(config.get("variant", ""), ()):
+                found.setdefault(str(config.get(key)), record["name"])
+        if len(found) > 1:
+            values, names = (" and ".join(list(part)[:2]) for part in (found, found.values()))
+            raise UsageError(f"RESULTS: {names} differ in --{key.replace('_', '-')} (got {values})")
+
+
 def variant_cells(records: list[dict[str, Any]]) -> list[list[str]]:
     """Head, and a row per variant, in their order."""
+    check_one_recipe(records, ("variant", *SPACE))
     groups = group_by_seed(records)
     groups.sort(key=lambda group: VARIANTS.index(group[0]["config"]["variant"]))
     names = ["variant", "space", "parameters", "seeds", *SCORES, "radii", "s / epoch"]
@@ -111,6 +132,9 @@ def width_of(record: dict[str, Any]) -> int:
 
 def width_cells(records: list[dict[str, Any]]) -> list[list[str]]:
     """Head, and a row per width and space."""
+    check_one_recipe(records, ("hidden_channels", "emb_channels", *SPACE))
+    for width in {width_of(record) for record in records}:
+        check_one_recipe([r for r in records if width_of(r) == width], SPACE)
     groups = sorted(group_by_seed(records), key=lambda g: (space_name(g[0]), width_of(g[0])))
     names = ["space", "width", "parameters", "seeds", *SCORES, "s / epoch"]
     rows = []

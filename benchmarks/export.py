@@ -53,11 +53,16 @@ def export(args: argparse.Namespace) -> None:
     model, state = load_model(BENCHMARK, args.checkpoint, args.which)
     try:
         record = json.loads(args.results.read_text(encoding="utf-8"))
-        config = record["config"]
+        config, epoch = record["config"], record["test"]["last"]["epoch"]
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"--results: {args.results} is no results file ({error!r})") from None
     if config != {k: v for k, v in state["config"].items() if k != "shape"}:
         raise UsageError(f"--results: another run than the checkpoint's (got {args.results})")
+    if epoch != state["epoch"]:
+        raise UsageError(
+            f"--results: of epoch {epoch}, and the checkpoint of epoch {state['epoch']} "
+            f"(got {args.results})"
+        )
     with atomic_path(args.folder / f"{args.name}.safetensors") as path:
         save_model(model, str(path))
     about = {

@@ -209,7 +209,7 @@ def command(args: argparse.Namespace) -> None:
     config = RECIPE | {"epochs": args.epochs or sizes["epochs"]}
     record: dict[str, Any] = {
         "benchmark": "isometry",
-        "config": config | sizes | {"augment": args.augment, "longest_translation": LENGTH},
+        "config": sizes | config | {"augment": args.augment, "longest_translation": LENGTH},
         "families": list(FAMILIES),
         "versions": versions(),
         "git": git_state(),

@@ -39,10 +39,10 @@ from _cli import (
 )
 from _files import check_writable, write_json, write_text
 from _link_graphs import GENERATED, graph_name, load_graph
-from _link_net import fit
+from _link_net import Diverged, fit
 from _link_pictures import NAMES, plot_points, plot_scores
 from _record import device_state, git_state, versions
-from _report import csv_table, markdown_table, percent
+from _report import check_once, csv_table, markdown_table, percent
 from torch import Tensor
 from torch_geometric.data import Data
 from tqdm import tqdm
@@ -55,7 +55,7 @@ def fit_all(
 ) -> list[tuple[dict[str, Any], Tensor]]:
     """Networks of one space and width: some seeds with all settings, the others with the best."""
 
-    def fits(settings: Iterable[tuple[float, float]], seeds: Iterable[int]) -> list[Any]:
+    def fits(settings: Iterable[tuple[float, float]], seeds: Iterable[int], fit: Any) -> list[Any]:
         found = []
         for (lr, dropout), seed in product(settings, seeds):
             found.append(fit(graph, config | {"lr": lr, "dropout": dropout, "seed": seed}))
@@ -63,9 +63,22 @@ def fit_all(
         return found
 
     tuning = range(min(args.tuning_seeds, args.seeds))
-    tried = fits(product(args.lrs, args.dropouts), tuning)
-    best = chosen([run for run, _ in tried])[0]
-    return tried + fits([(best["lr"], best["dropout"])], range(len(tuning), args.seeds))
+    tried = fits(product(args.lrs, args.dropouts), tuning, fit_or_lose)
+    best = chosen([run for run, _ in tried])
+    if any(run["loss"] is None for run in best):
+        values = " ".join(f"{lr:g}" for lr in args.lrs)
+        raise UsageError(f"--lrs: fits became no numbers with every one (got {values})")
+    setting = (best[0]["lr"], best[0]["dropout"])
+    return tried + fits([setting], range(len(tuning), args.seeds), fit)
+
+
+def fit_or_lose(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Tensor | None]:
+    """A fit; without a loss, a test score and points, and worse than any, if it diverges."""
+    try:
+        return fit(graph, config)
+    except Diverged:
+        about = {key: config[key] for key in ("manifold", "channels", "lr", "dropout", "seed")}
+        return about | {"val": -1.0, "loss": None}, None
 
 
 def chosen(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -172,6 +185,7 @@ def load_record(path: Path) -> dict[str, Any]:
 def command_report(args: argparse.Namespace) -> None:
     """Writes the table of some results files, and a picture."""
     records = [load_record(path) for path in args.results]
+    check_once("RESULTS: one file for each graph", [record["data"]["name"] for record in records])
     cells = table_cells(records)
     write_text(args.out / "table.csv", csv_table(cells))
     plot_scores({r["data"]["name"]: by_network(r) for r in records}, args.out / "links.png")

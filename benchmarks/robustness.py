@@ -20,17 +20,18 @@ import _openmp  # noqa: F401 (first of all)
 import torch
 from _cli import Parser, UsageError, integer, run_command
 from _cloud_view import CloudView
-from _clouds import load_clouds
+from _clouds import data_name, load_clouds
 from _distributed import Process
 from _models import build_dgcnn
+from _record import device_state, git_state, versions
 from _report import check_outputs, write_outputs
-from _script import load_model
+from _script import check_classes, load_model
 from _training import Task, evaluate
 from modelnet40 import BENCHMARK
 from torch import Generator
 from tqdm import tqdm
 
-#: Settings of :class:`CloudView` beside those of an undisturbed cloud.
+#: Settings of an undisturbed cloud, and those that all runs share.
 STILL = {
     "scale_low": 1.0,
     "scale_high": 1.0,
@@ -38,6 +39,7 @@ STILL = {
     "jitter": 0.0,
     "rotate": "none",
     "fewest_points": None,
+    "eval_batch_size": 32,  # clouds are disturbed batch by batch
 }
 DISTURBANCES: dict[str, dict[str, Any]] = {
     "as in training": {},
@@ -65,6 +67,7 @@ def measure(path: Path, data: str, names: Sequence[str]) -> dict[str, Any]:
     model, state = load_model(BENCHMARK, path, "last")
     config = state["config"] | STILL
     test = load_clouds(config, data, train=False)
+    check_classes(test, state, "--data", data)
     scores = {}
     for name in tqdm(names, path.parent.name, file=sys.stderr):
         given = config | DISTURBANCES[name]
@@ -75,7 +78,13 @@ def measure(path: Path, data: str, names: Sequence[str]) -> dict[str, Any]:
         task = disturbed(BENCHMARK.make_task(given), given)
         score = evaluate(network, task, test, given, Process())
         scores[name] = {key: score[key] for key in ("oa", "macc")}
-    return {"config": state["config"], "epoch": state["epoch"], "scores": scores}
+    about = {
+        "data": {"name": data_name(data), "test": len(test)},
+        "versions": versions(),
+        "git": git_state(),
+        "device": device_state(torch.device("cpu"), 1),
+    }
+    return {"config": state["config"], "epoch": state["epoch"], **about, "scores": scores}
 
 
 def table_cells(runs: dict[str, dict[str, Any]], names: Sequence[str]) -> list[list[str]]:

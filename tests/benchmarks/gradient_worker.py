@@ -1,4 +1,4 @@
-"""Writes one epoch of gradients and an evaluation; run by `test_distributed.py`."""
+"""Writes gradients, an evaluation, and statistics after an epoch; run by `test_distributed.py`."""
 
 import sys
 from dataclasses import replace
@@ -51,8 +51,10 @@ def write_gradients(process: Process, path: str, batch_size: int) -> None:
         trainer.backward(index)
         gradients.append({name: p.grad.clone() for name, p in trainer.model.named_parameters()})
     score = trainer.evaluate(odd)
+    trainer.train_epoch(lambda score: None)
+    statistics = process.gather(dict(trainer.model.named_buffers()))
     if process.is_main:
-        torch.save({"gradients": gradients, "score": score}, path)
+        torch.save({"gradients": gradients, "score": score, "statistics": statistics}, path)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,18 @@ def test_static_neighbours_contradict_a_dynamic_variant(tmp_path, capsys):
     assert "--static: there is no such network of --variant absolute" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("variant", ["absolute", "relative", "euclidean-knn"])
+def test_a_variant_without_the_local_frame_refuses_it(variant, tmp_path, capsys):
+    assert train(tmp_path, "--variant", variant, "--frame", "local") == 2
+    assert f"--frame: there is no such network of --variant {variant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variant", ["c1", "c0.25", "learnt"])
+def test_flat_space_has_no_curvature_to_vary(variant, tmp_path, capsys):
+    assert train(tmp_path, "--variant", variant, "--manifold", "euclidean") == 2
+    assert f"--manifold: --variant {variant} is curved (got euclidean)" in capsys.readouterr().err
+
+
 def write_width(folder, width, manifold, seed, oa):
     """A results file as `modelnet40.py` writes it, as far as the report reads it."""
     folder.mkdir(exist_ok=True)
@@ -182,6 +194,7 @@ def write_width(folder, width, manifold, seed, oa):
         "parameters": 100 * width,
         "timing": {"train_seconds_per_epoch": 2.0},
         "test": {"last": score, "best": score},
+        "radii": {},
         "curves": {},
     }
     (folder / f"{record['name']}.json").write_text(json.dumps(record))
@@ -219,6 +232,49 @@ def test_widths_become_a_picture_and_a_table(tmp_path, monkeypatch):
     assert axis.get_xscale() == "log"
     assert (out / "width.png").stat().st_size > 10_000
     assert not (out / "table.csv").exists()
+
+
+def change(path, **flags):
+    """Writes other values of flags into a results file."""
+    record = json.loads(path.read_text())
+    record["config"] |= flags
+    path.write_text(json.dumps(record))
+
+
+def test_variants_of_two_recipes_are_refused(tmp_path, capsys):
+    for width, variant in enumerate(("edge", "mean", "learnt"), 1):
+        write_width(tmp_path, width, "poincare", 0, 0.5)
+        own = {"aggr": "mean" if variant == "mean" else "max", "hidden_channels": [4, 8]}
+        change(tmp_path / f"width{width}-poincare-seed0.json", variant=variant, lr=0.01, **own)
+    report = ["report", str(tmp_path), "--out", str(tmp_path / "report")]
+    assert ablation.main(report) == 0
+    for flags, words in (
+        ({"lr": 0.02}, "--lr (got 0.01 and 0.02)"),
+        ({"lr": 0.01, "ratios": [1, 0.5]}, "--ratios (got None and [1, 0.5])"),
+        ({"ratios": None, "aggr": "sum"}, "--aggr (got max and sum)"),
+    ):
+        change(tmp_path / "width3-poincare-seed0.json", **flags)
+        capsys.readouterr()
+        assert ablation.main(report) == 2
+        names = "width1-poincare-seed0 and width3-poincare-seed0"
+        assert f"RESULTS: {names} differ in {words}" in capsys.readouterr().err
+
+
+def test_widths_of_two_recipes_are_refused(tmp_path, capsys):
+    for width in (4, 8):
+        for manifold in ("poincare", "euclidean"):
+            write_width(tmp_path, width, manifold, 0, 0.5)
+            change(tmp_path / f"width{width}-{manifold}-seed0.json", emb_channels=width)
+    report = ["report", str(tmp_path), "--out", str(tmp_path / "report")]
+    assert ablation.main(report) == 0
+    for flags, words in (
+        ({"emb_channels": 128}, "--emb-channels (got 4 and 128)"),
+        ({"emb_channels": 4, "epochs": 9}, "--epochs (got 8 and 9)"),
+    ):
+        change(tmp_path / "width4-poincare-seed0.json", **flags)
+        capsys.readouterr()
+        assert ablation.main(report) == 2
+        assert f"differ in {words}" in capsys.readouterr().err
 
 
 def test_a_run_of_several_widths_is_refused(tmp_path, capsys):

@@ -61,6 +61,7 @@ def test_the_config_holds_what_determines_the_numbers(tmp_path):
 
 def test_a_config_that_differs():
     check_same_config({"lr": 1}, {"lr": 1})
+    check_same_config({"lr": 1, "cuda_graph": 300}, {"lr": 1, "cuda_graph": None})
     with pytest.raises(UsageError, match=r"--batch-size differs .*\(got 1, .* has 2\)"):
         check_same_config({"batch_size": 1}, {"batch_size": 2})
     with pytest.raises(UsageError, match=r"--new differs .*\(got None, .* has 2\)"):

@@ -1,6 +1,9 @@
+import _clouds
+import _images
 import pytest
 import torch
-from _data import Samples, hold_out, stratified_split
+from _data import Samples, hold_out, path_name, stratified_split
+from _link_graphs import graph_name
 
 
 def labels():
@@ -43,3 +46,26 @@ def test_samples_by_index_and_by_slice():
     assert samples[torch.tensor([4, 1])].x.tolist() == [[8.0, 9.0], [2.0, 3.0]]
     assert samples[slice(1, None, 2)].y.tolist() == [1, 3, 5]
     assert len(samples[slice(0, 0)]) == 0
+
+
+def test_a_name_is_the_last_part_of_a_path(tmp_path, monkeypatch):
+    folder = tmp_path / "clouds"
+    (folder / "part").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for path, name in {
+        ".": "clouds",
+        "part/..": "clouds",
+        "part/": "part",
+        "..": tmp_path.name,
+        "../link": "link",
+        "nowhere": "nowhere",
+    }.items():
+        assert path_name(path) == name
+
+
+def test_every_kind_of_data_in_the_current_folder_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _clouds.data_name(".") == _images.data_name(".") == graph_name(".") == tmp_path.name
+    assert _clouds.data_name("modelnet:.") == _images.data_name("mnist:.") == tmp_path.name
+    assert _clouds.data_name("meshes:.") == f"meshes:{tmp_path.name}"

@@ -47,6 +47,11 @@ def test_two_processes_give_the_gradients_of_the_doubled_batch(tmp_path):
     # 7 samples do not divide among 2 processes, and every one counts once
     assert sum(map(sum, second["score"]["confusion"])) == 7
     assert second["score"]["confusion"] == first["score"]["confusion"]
+    statistics, others = second["statistics"]  # of one and the same model
+    assert any(value.any() for name, value in statistics.items() if name.endswith("running_mean"))
+    assert statistics.keys() == others.keys()
+    for name, value in statistics.items():
+        assert torch.equal(value, others[name]), name
     assert second["score"]["loss"] == pytest.approx(first["score"]["loss"], rel=1e-6)
 
 

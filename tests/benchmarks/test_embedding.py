@@ -64,3 +64,14 @@ def test_the_model_keeps_its_dtype():
     manifold = PoincareBall(c=1.0, learnable=True)
     project(manifold, spread_points(PoincareBall(c=1.0)).float())
     assert manifold.log_scale.dtype == torch.float32
+
+
+@pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)
+def test_points_of_one_number_are_drawn_on_a_line(manifold):
+    points = manifold.exp0(torch.randn(20, 1, dtype=torch.float64))
+    drawn = project(manifold, points)
+    xy = torch.tensor(drawn["xy"])
+    assert xy.shape == (20, 2)
+    assert (xy[:, 1] == 0).all()
+    assert xy[:, 0].unique().numel() > 15
+    assert drawn["explained"] == 1

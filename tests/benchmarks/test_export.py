@@ -68,3 +68,14 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_checkpoint_of_an_earlier_epoch_is_not_the_runs(tmp_path, capsys):
+    checkpoint, results = train(tmp_path, "flat")
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save(state | {"epoch": 0}, checkpoint)
+    argv = [checkpoint, "--results", results, "--name", "x", "--folder", str(tmp_path)]
+    assert export.main(argv) == 2
+    message = f"--results: of epoch 1, and the checkpoint of epoch 0 (got {results})"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.safetensors").exists()

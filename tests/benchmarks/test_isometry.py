@@ -164,3 +164,15 @@ def test_an_unknown_network_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         isometry.main(["--out", "x.json", "--networks", "mlp"])
     assert "invalid choice: 'mlp'" in capsys.readouterr().err
+
+
+def test_the_record_tells_the_epochs_that_were_trained(tmp_path, monkeypatch):
+    done = []
+    train = isometry.Trainer.run_epoch
+    monkeypatch.setattr(isometry.Trainer, "run_epoch", lambda self: done.append(1) or train(self))
+    out = tmp_path / "isometry.json"
+    argv = ["--smoke", "--seeds", "1", "--networks", "invariant", "--out", str(out)]
+    assert isometry.main([*argv, "--epochs", "2"]) == 0
+    config = json.loads(out.read_text())["config"]
+    assert config["epochs"] == len(done) == 2
+    assert config["points"] == 24

@@ -8,7 +8,7 @@ import pytest
 import torch
 from _cli import UsageError
 from _link_graphs import load_graph
-from _link_net import Encoder, area, fit, split
+from _link_net import Diverged, Encoder, area, fit, split
 from _link_pictures import geodesics, seen_from_mean
 from links import chosen, table_cells
 from torch_geometric.data import Data
@@ -165,7 +165,9 @@ def test_what_is_wrong_is_one_line(tmp_path, capsys):
         "--picture: the first of --channels must be 2 (got 4)"
     )
     diverges = ["--lrs", "1e30", "--channels", "2", "--epochs", "5", "--seeds", "1"]
-    assert "--lrs: the loss became" in error("train", "--out", out, *diverges)
+    assert "--lrs: fits became no numbers with every one (got 1e+30)" in error(
+        "train", "--out", out, *diverges
+    )
     assert not out.exists()
     for text in ("{}", '{"benchmark": "isometry"}', "no JSON"):
         out.write_text(text)
@@ -201,3 +203,67 @@ def test_edges_are_drawn_along_geodesics(manifold):
 def test_a_loss_that_is_no_number_is_an_error(graph):
     with pytest.raises(UsageError, match="--lrs: the loss became (nan|inf) \\(got 1e\\+30\\)"):
         fit(graph, CONFIG | {"lr": 1e30, "epochs": 5})
+    with pytest.raises(UsageError, match="--lrs: points became no numbers \\(got 1e\\+30\\)"):
+        fit(graph, CONFIG | {"lr": 1e30, "epochs": 1})
+
+
+def test_a_setting_that_diverges_loses(tmp_path):
+    out = tmp_path / "links.json"
+    argv = ["train", "--channels", "2", "--dropouts", "0", "--epochs", "6", "--seeds", "2"]
+    assert (
+        links.main([*argv, "--tuning-seeds", "1", "--lrs", "1e30", "0.05", "--out", str(out)]) == 0
+    )
+    record = json.loads(out.read_text())
+    lost = [run for run in record["runs"] if run["lr"] == 1e30]
+    assert [(run["manifold"], run["seed"], run["val"], run["loss"]) for run in lost] == [
+        ("poincare", 0, -1.0, None),
+        ("euclidean", 0, -1.0, None),
+    ]
+    assert all("test" not in run for run in lost)
+    for runs in links.by_network(record).values():
+        assert [(run["lr"], run["seed"]) for run in runs] == [(0.05, 0), (0.05, 1)]
+
+
+def test_a_chosen_fit_that_diverges_is_an_error(tmp_path, capsys, monkeypatch):
+    def diverges(graph, config):
+        if config["seed"] == 1:
+            raise Diverged("--lrs: the loss became nan (got 0.05)")
+        return fit(graph, config)
+
+    monkeypatch.setattr(links, "fit", diverges)
+    argv = ["train", *FEW, "--seeds", "2", "--tuning-seeds", "1", "--out", str(tmp_path / "x.json")]
+    assert links.main(argv) == 2
+    assert "--lrs: the loss became nan (got 0.05)" in capsys.readouterr().err
+
+
+def test_the_curvature_is_that_of_the_chosen_epoch(graph):
+    config = CONFIG | {"lr": 0.3}
+    run, points = fit(graph, config)
+    short, same = fit(graph, config | {"epochs": run["epoch"]})
+    assert run["epoch"] < config["epochs"]
+    assert run["curvature"] == short["curvature"]
+    assert torch.equal(points, same)
+
+
+@pytest.mark.parametrize("shift", [-100.0, 0.0, 30.0, 100.0])
+def test_large_scores_are_no_ties(shift):
+    scores = torch.tensor([3.0, 2.0, 1.0, 0.0]) + shift
+    part = Data(
+        edge_label_index=torch.arange(4).expand(2, -1), edge_label=torch.tensor([1.0, 0, 1, 0])
+    )
+
+    class Model:
+        def decode(self, z, edge_index, sigmoid):
+            return z[edge_index[0]]
+
+    assert area(Model(), scores, part) == 0.75
+
+
+def test_a_graph_is_reported_once(tmp_path, capsys):
+    files = [str(tmp_path / f"{name}.json") for name in "ab"]
+    for file in files:
+        assert links.main(["train", *FEW, "--seeds", "1", "--out", file]) == 0
+    out = tmp_path / "report"
+    assert links.main(["report", *files, "--out", str(out)]) == 2
+    assert "RESULTS: one file for each graph (got two of tree)" in capsys.readouterr().err
+    assert not out.exists()

@@ -16,3 +16,10 @@ def test_against_the_definition_on_unequal_classes():
     assert values["loss"] == pytest.approx((4 * 1.0 + 6 * 2.0) / 10)
     assert values["confusion"] == [[6, 2], [1, 1]]  # rows: true class
     assert score.running() == pytest.approx((1.6, 0.7))
+
+
+def test_the_class_mean_is_over_the_classes_of_the_truth():
+    y, predicted = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 2, 1])  # no 2, and no 3 at all
+    score = Score(4, torch.device("cpu"))
+    score.update(torch.nn.functional.one_hot(predicted, 4).float(), y, torch.tensor(1.0))
+    assert score.compute()["macc"] == pytest.approx((2 / 3 + 1) / 2)

@@ -4,7 +4,7 @@ from pathlib import Path
 import modelnet40
 import pytest
 import torch
-from _checkpoint import load_checkpoint
+from _checkpoint import load_checkpoint, save_checkpoint
 from _cloud_view import CloudView
 
 from tests.data_fixture import write_modelnet_fixture
@@ -176,6 +176,25 @@ def test_a_run_may_begin_with_the_weights_of_another(tmp_path, capsys):
     assert "--start: another network (" in last_error(capsys)
 
 
+def test_a_second_part_keeps_split_and_classes_of_the_first(tmp_path, capsys):
+    assert train(tmp_path, "--epochs", "1", "--seed", "1") == 0
+    checkpoint = tmp_path / "primitives-poincare-seed1" / "checkpoint.pt"
+    second = ["--start", str(checkpoint), "--epochs", "1"]
+    for flags in ([], ["--split-seed", "1", "--val-fraction", "0.25"]):
+        assert train(tmp_path, *second, *flags) == 2
+        own = "--val-fraction 0.1 --split-seed 1 are its own"
+        message = f"--start: it was trained on samples that are held out here; {own}"
+        assert message in last_error(capsys)
+    for flags in (["--split-seed", "1"], ["--val-fraction", "0", "--overwrite"]):
+        assert train(tmp_path, *second, *flags) == 0
+    state = load_checkpoint(checkpoint, "modelnet40")
+    state["class_names"].reverse()
+    save_checkpoint(checkpoint, state)
+    capsys.readouterr()
+    assert train(tmp_path, *second, "--split-seed", "1", "--overwrite") == 2
+    assert "--start: the checkpoint was trained on other classes (got /" in last_error(capsys)
+
+
 def test_eval_reads_back_what_training_reported(tmp_path, capsys):
     assert train(tmp_path) == 0
     record = result(tmp_path)
@@ -246,6 +265,7 @@ def last_error(capsys):
         ("train --k 600", "--k must be smaller than --num-points 512 (got 600)"),
         ("train --data /nowhere", "--data: no such folder"),
         ("train --smoke --batch-size 9999", "--batch-size: 1 x 9999 exceeds"),
+        ("train --resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
         ("eval --checkpoint /nowhere/c.pt", "no checkpoint at /nowhere/c.pt"),
         ("report /nowhere.json --out x", "cannot read /nowhere.json"),
     ],

@@ -1,6 +1,7 @@
 import csv
 import json
 
+import modelnet40
 import numpy as np
 import pytest
 from _cli import UsageError
@@ -112,6 +113,25 @@ def test_a_run_older_than_a_setting_that_others_do_without_did_without_it():
     head, *rows = table_cells([*records, older, without])
     told = [row[head.index("settings")] for row in rows]
     assert told == ["-", "-", "-", "first points None", "first points None"]
+
+
+def test_data_of_one_name_but_other_samples_make_rows_of_their_own():
+    data = {"name": "toy", "class_names": ["cube", "ball"], "train": 30, "val": 3, "test": 8}
+    changes = [{}, {"train": 31}, {"val": 4}, {"test": 9}, {"class_names": ["ball", "cube"]}]
+    records = [make_record(seed=i, data=data | change) for i, change in enumerate(changes)]
+    assert len(table_cells(records)) == 1 + len(changes)
+    assert len(table_cells([make_record(seed=i, data=data) for i in range(3)])) == 1 + 1
+
+
+@pytest.mark.parametrize("change", [{"nproc_per_node": 2}, {"compile": True}])
+def test_rows_of_their_own_differ_in_what_they_show(change):
+    records = [make_record(name) for name in ("poincare", "euclidean", "euclidean")]
+    for record in records:
+        record["config"] |= {"nproc_per_node": 1, "compile": False}
+    records[2]["config"] |= change
+    head, *rows = table_cells(records)
+    (told,) = [f"{key.replace('_', ' ')} {value}" for key, value in change.items()]
+    assert [row[head.index("settings")] for row in rows] == ["-", "-", told]
 
 
 def test_seeds_that_begin_with_weights_of_their_own_share_a_row(tmp_path):
@@ -261,3 +281,23 @@ def test_a_run_counts_once(tmp_path):
     message = r"toy-poincare-seed0 and again are runs of one seed \(got 0\)"
     with pytest.raises(UsageError, match=message):
         load_records([tmp_path])
+
+
+def test_runs_of_one_name_would_overwrite_each_others_pictures(tmp_path, capsys):
+    for folder, epochs in (("a", 2), ("b", 3)):
+        record = make_record()
+        record["config"] |= {"epochs": epochs}
+        (tmp_path / folder).mkdir()
+        write_json(tmp_path / folder / "run.json", record)
+    out = tmp_path / "report"
+    argv = ["report", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]
+    assert modelnet40.main(argv) == 2
+    message = "RESULTS: one file for each name of a run (got two of toy-poincare-seed0)"
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_files_that_are_being_written_are_not_read(tmp_path):
+    write_json(tmp_path / "a.json", make_record())
+    (tmp_path / ".b-x1y2.json").write_text("{")
+    assert len(load_records([tmp_path])) == 1

@@ -5,6 +5,7 @@ import json
 import modelnet40
 import robustness
 import torch
+from _checkpoint import load_checkpoint, save_checkpoint
 
 CONFIG = {"num_points": 64, **robustness.STILL}
 
@@ -70,6 +71,9 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     trained = json.loads((tmp_path / "results" / "poincare.json").read_text())
     assert record["poincare"]["scores"]["as in training"]["oa"] == trained["test"]["last"]["oa"]
     assert set(record["poincare"]["scores"]) == set(record["euclidean"]["scores"])
+    assert record["poincare"]["data"] == {"name": "primitives", "test": trained["data"]["test"]}
+    for key in ("git", "versions", "device"):
+        assert record["poincare"][key].keys() == trained[key].keys()
 
     capsys.readouterr()
     assert robustness.main([*checkpoints[:1] * 2, "--data", "primitives", "--out", str(out)]) == 2
@@ -79,3 +83,32 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     few = json.loads(out.read_text())["poincare"]["scores"]
     assert few == {name: record["poincare"]["scores"][name] for name in few}
     assert list(few) == ["turned at random", "jitter 0.01"]
+
+
+def test_runs_of_other_batches_see_the_same_clouds(tmp_path, monkeypatch):
+    seen = []
+
+    def evaluate(model, task, samples, config, process):
+        seen.append([task.view(x) for x in samples.x.split(config["eval_batch_size"])])
+        return {"oa": 0.5, "macc": 0.5}
+
+    monkeypatch.setattr(robustness, "evaluate", evaluate)
+    for size in ("8", "32"):
+        flags = ["--smoke", "--epochs", "1", "--progress", "off", "--out", str(tmp_path)]
+        assert modelnet40.main(["train", *flags, "--eval-batch-size", size, "--name", size]) == 0
+        path = tmp_path / size / "checkpoint.pt"
+        robustness.measure(path, "primitives", ["turned at random"])
+    assert torch.equal(*(torch.cat(clouds) for clouds in seen))
+
+
+def test_clouds_of_other_classes_are_refused(tmp_path, capsys):
+    flags = ["--smoke", "--epochs", "1", "--progress", "off", "--out", str(tmp_path)]
+    assert modelnet40.main(["train", *flags, "--name", "run"]) == 0
+    path = tmp_path / "run" / "checkpoint.pt"
+    state = load_checkpoint(path, "modelnet40")
+    state["class_names"].reverse()
+    save_checkpoint(path, state)
+    argv = [str(path), "--data", "primitives", "--out", str(tmp_path / "r.json")]
+    assert robustness.main(argv) == 2
+    message = "--data: the checkpoint was trained on other classes (got primitives)"
+    assert message in capsys.readouterr().err

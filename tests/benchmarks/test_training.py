@@ -67,6 +67,17 @@ def test_every_random_state_matters(make_net, task, splits, config, lost):
     assert curves_of(second) != curves_of(whole)
 
 
+def test_a_run_on_a_gpu_goes_on_without_one(make_net, task, splits, config):
+    first = train_to(Trainer(make_net(), task, splits, config), 1)
+    state = first.state_dict()
+    gpu = torch.zeros(16, dtype=torch.uint8)  # seed and offset
+    state["random"][0] |= {"augment": gpu, "cuda": gpu}
+    second = Trainer(make_net(), task, splits, config)
+    second.load_state_dict(state)
+    assert torch.equal(second.shuffle.get_state(), first.shuffle.get_state())
+    assert train_to(second, 2).epoch == 2
+
+
 def test_same_seed_same_numbers_other_seed_others(make_net, task, splits, config):
     runs = [train_to(Trainer(make_net(), task, splits, config), 1) for _ in range(2)]
     other = train_to(Trainer(make_net(), task, splits, config | {"seed": 4}), 1)

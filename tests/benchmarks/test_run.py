@@ -1,0 +1,85 @@
+"""Runs in several parts, and runs that share a folder of results."""
+
+import json
+
+import _run
+import modelnet40
+from _checkpoint import load_checkpoint, save_checkpoint
+from _files import write_json
+from _training import Trainer
+
+NAME = "primitives-poincare-seed0"
+
+
+def train(out, *flags):
+    return modelnet40.main(["train", "--smoke", "--progress", "off", "--out", str(out), *flags])
+
+
+def result(out):
+    return json.loads((out / "results" / f"{NAME}.json").read_text())
+
+
+def stop_after(monkeypatch, epochs):
+    """Interrupts training after some epochs."""
+    original = Trainer.run_epoch
+
+    def run_epoch(self, *words):
+        if self.epoch == epochs:
+            raise KeyboardInterrupt
+        return original(self, *words)
+
+    monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
+
+
+def test_a_record_tells_the_parts_of_a_resumed_run(tmp_path, monkeypatch):
+    for commit, epochs in (("first", 1), ("second", 2), ("third", 9)):
+        with monkeypatch.context() as patch:
+            patch.setattr(_run, "git_state", lambda commit=commit: {"commit": commit})
+            stop_after(patch, epochs)
+            assert train(tmp_path, "--epochs", "3", "--resume") == (0 if epochs == 9 else 130)
+    record = result(tmp_path)
+    assert record["git"] == {"commit": "third"}
+    about = {key: record[key] for key in ("versions", "device")} | {"cuda_graph": None}
+    assert record["resumed"] == [
+        {"from_epoch": 1, "git": {"commit": "first"}, **about},
+        {"from_epoch": 2, "git": {"commit": "second"}, **about},
+    ]
+    assert train(tmp_path / "whole", "--epochs", "1") == 0
+    assert result(tmp_path / "whole")["resumed"] == []
+
+
+def test_what_an_older_checkpoint_does_not_tell_is_unknown(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        assert train(tmp_path) == 130
+    path = tmp_path / NAME / "checkpoint.pt"
+    state = load_checkpoint(path, "modelnet40")
+    del state["parts"]
+    save_checkpoint(path, state)
+    assert train(tmp_path, "--resume") == 0
+    (part,) = result(tmp_path)["resumed"]
+    assert part == {"from_epoch": 1, "versions": None, "git": None, "device": None}
+
+
+def test_the_results_of_another_folders_run_are_not_overwritten(tmp_path, monkeypatch, capsys):
+    shared = ["--results", str(tmp_path / "shared")]
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        assert train(tmp_path / "a", *shared) == 130
+    assert train(tmp_path / "b", *shared) == 0
+    before = (tmp_path / "shared" / f"{NAME}.json").read_bytes()
+    assert train(tmp_path / "a", *shared, "--resume") == 2
+    assert f"--results: another run wrote {NAME}.json" in capsys.readouterr().err
+
+    def meanwhile(*words):
+        write_json(tmp_path / "late" / f"{NAME}.json", {})
+        return original(*words)
+
+    original = _run.evaluate_test
+    monkeypatch.setattr(_run, "evaluate_test", meanwhile)
+    assert train(tmp_path / "a", "--results", str(tmp_path / "late"), "--resume") == 2
+    assert f"--results: another run wrote {NAME}.json" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train(tmp_path / "a", "--results", str(tmp_path / "free"), "--resume") == 0
+    assert (tmp_path / "shared" / f"{NAME}.json").read_bytes() == before
+    assert (tmp_path / "free" / f"{NAME}.json").is_file()
