@@ -13,6 +13,7 @@ from typing import Any
 from _cli import UsageError, one_line
 from _files import check_writable, write_json, write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
+from _twins import twin_cells
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 #: Columns of text.
@@ -26,8 +27,6 @@ TOLD = (
 )  # fmt: skip
 #: What runs of one row may differ in.
 FREE = ("seed", "cuda_graph", "eval_batch_size")
-#: Columns that a README leaves to the other tables.
-LONG = ("settings", "s / epoch")
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 
@@ -49,7 +48,8 @@ def add_report_command(commands: Any, handler: Callable[[argparse.Namespace], No
         "--readme",
         type=Path,
         metavar="FILE",
-        help=f"also write the table between {BEGIN} and {END} of this file",
+        help=f"also write a short table, networks beside their flat twins, between {BEGIN} and "
+        f"{END} of this file",
     )
     parser.set_defaults(handler=handler)
 
@@ -61,7 +61,7 @@ def command_report(args: argparse.Namespace) -> None:
     cells = table_cells(records)
     table = markdown_table(cells)
     if args.readme is not None:
-        fill_readme(args.readme, markdown_table(without(cells, LONG)))
+        fill_readme(args.readme, markdown_table(twin_cells(cells)))
     write_text(args.out / "table.md", table)
     write_text(args.out / "table.csv", csv_table(cells))
     for path in write_pictures(records, args.out):
@@ -221,12 +221,6 @@ def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
     rows = [table_row(group) | {"settings": unusual(group, groups)} for group in groups]
     columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
     return [columns, *([row[c] for c in columns] for row in rows)]
-
-
-def without(cells: list[list[str]], columns: Iterable[str]) -> list[list[str]]:
-    """The table without some of its columns."""
-    kept = [i for i, column in enumerate(cells[0]) if column not in columns]
-    return [[row[i] for i in kept] for row in cells]
 
 
 def markdown_table(cells: list[list[str]]) -> str:
