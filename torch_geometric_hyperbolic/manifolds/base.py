@@ -97,6 +97,10 @@ class Manifold(GeooptManifold):
         ``direction``, ``[..., channels]``. 0 at the origin, in units of ``dist``.
         """
 
+    def busemann0(self, v: Tensor, direction: Tensor) -> Tensor:
+        """``busemann(exp0(v), direction)``, also where the dtype does not hold that point."""
+        return self.busemann(self.exp0(v), direction)
+
     @abc.abstractmethod
     def transp0(self, x: Tensor, v: Tensor) -> Tensor:
         """Parallel transport of ``v`` from the origin to ``x``."""

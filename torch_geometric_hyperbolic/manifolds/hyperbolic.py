@@ -7,6 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.geometry import _ball
 from torch_geometric_hyperbolic.manifolds.base import Manifold
 from torch_geometric_hyperbolic.typing import Curvature
 
@@ -83,6 +84,10 @@ class Hyperbolic(Manifold):
 
     def transp0(self, x: Tensor, v: Tensor) -> Tensor:
         return self.geometry.transp0(x, v, c=self.c)
+
+    def busemann0(self, v: Tensor, direction: Tensor) -> Tensor:
+        p, gap = _ball.exp0_with_gap(v.double() / self.rel_unit, self.c)
+        return _ball.busemann_with_gap(p, gap, direction, self.c).to(v.dtype)
 
     def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
         return self.geometry.transp0back(x, u, c=self.c)

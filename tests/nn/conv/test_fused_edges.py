@@ -507,6 +507,17 @@ class Doubled(HyperbolicEdgeConv):
         return 2 * super().message(p_i, p_j, s_i, s_j, absolute_i, relative_i, relative_j)
 
 
+class Halving:
+    """Changes a step of what it is mixed into."""
+
+    def aggregate(self, inputs, index, dim_size=None):
+        return super().aggregate(inputs, index, dim_size=dim_size) / 2
+
+
+class Mixed(Halving, HyperbolicEdgeConv):
+    """Has its step from elsewhere."""
+
+
 class Renamed(HyperbolicEdgeConv):
     """Changes no step."""
 
@@ -524,6 +535,15 @@ def test_subclasses_that_change_a_step_are_obeyed(path, kind):
     conv.nn = plain.nn
     assert path(conv, x, edge_index) == "messages"
     assert_near(BALL.log0(conv(x, edge_index)), 2 * BALL.log0(plain(x, edge_index)), 1e-9)
+
+
+def test_a_step_from_elsewhere_is_obeyed(path):
+    plain = make_conv(Linear(6, 5), "max", BALL)
+    x, edge_index = case()
+    conv = Mixed(torch.sin, "max", manifold=BALL)
+    conv.nn = plain.nn
+    assert path(conv, x, edge_index) == "messages"
+    assert_near(BALL.log0(conv(x, edge_index)), BALL.log0(plain(x, edge_index)) / 2, 1e-9)
 
 
 def test_other_subclasses_are_fused(path):
@@ -682,3 +702,17 @@ def test_a_network_in_half_precision_under_autocast(path, aggr):
     assert (BALL.log0(out) - expected).abs().max() <= 0.1 * expected.abs().max()
     out.sum().backward()
     assert all(p.grad.dtype == torch.bfloat16 for p in conv.nn.parameters())
+
+
+@pytest.mark.parametrize("aggr", ["max", "mean"])
+@pytest.mark.parametrize("frame", [None, "local"])
+@pytest.mark.parametrize("away", [1e3, 1e6])
+def test_statistics_of_neighbours_far_away(aggr, frame, away):
+    """Gradients of the weight, sums of terms that large, lose twice as many digits in both."""
+    conv = make_conv(NETWORKS["batch norm"](), aggr, Euclidean(), frame=frame)
+    x = torch.randn(12, 3, dtype=torch.float64)
+    x[0] += away
+    edge_index = torch.stack([torch.zeros(11).long(), torch.arange(1, 12)])
+    both = (results(conv, flag, x, edge_index) for flag in (True, False))
+    for fused, plain in zip(*([r[0], r[1], *r[-3:]] for r in both), strict=True):
+        torch.testing.assert_close(fused, plain, atol=1e-14 * away + 1e-11, rtol=1e-13)

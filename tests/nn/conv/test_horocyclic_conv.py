@@ -187,3 +187,24 @@ def test_repr_and_wrong_arguments():
             conv(x, edges(8, 8, 24))
     with pytest.raises(TypeError, match=r"'x' must have the layer's dtype"):
         conv(torch.zeros(8, 4, dtype=torch.float64), edges(8, 8, 24))
+
+
+@pytest.mark.parametrize(
+    ("manifold", "radius"), [(PoincareBall(), 17), (PoincareBall(), 30), (Lorentz(), 30)], ids=str
+)
+def test_points_see_each_other_wherever_they_are(manifold, radius):
+    """On a line, where the Busemann function is the position seen: further than points may lie."""
+    conv = HorocyclicConv(1, 1, 1, manifold=manifold, bias=False).double()
+    with torch.no_grad():
+        conv.waves.frequency.fill_(0.1)
+        conv.waves.direction.fill_(1.0)
+        conv.lin.weight.copy_(torch.tensor([[0.3, 0.2]]))
+    position = torch.tensor([[radius], [-radius]], dtype=torch.float64).requires_grad_()
+    x = manifold.exp0(position * manifold.rel_unit / 2)
+    out = manifold.log0(conv(x, torch.tensor([[1], [0]])))[0, 0]
+    (grad,) = torch.autograd.grad(out, position)
+    seen = 0.1 * torch.tensor(-2.0 * radius)
+    loss = 1e-15 * 2.718**radius  # rounding of the points of the ball themselves
+    assert_near(out.detach(), (0.3 * seen.cos() + 0.2 * seen.sin()).double(), 1e-6 + loss)
+    slope = 0.1 * (0.2 * seen.cos() - 0.3 * seen.sin()).double()
+    assert_near(grad[:, 0], torch.stack([-slope, slope]), 1e-6 + loss)

@@ -51,8 +51,15 @@ class EdgeTerms(NamedTuple):
         edges = (self.alpha, self.beta, self.rowptr, self.col)
         return EdgeTerms(absolute, relative_i, relative_j, *edges)
 
+    def first(self) -> Tensor:
+        """The values of the first edge, ``[1, F]``."""
+        i, j = _first_target(self.rowptr), self.col[:1]
+        relative_i, difference = self.relative_i[i], self.relative_j[j] - self.relative_i[i]
+        relative = self.alpha[:1, None] * difference - self.beta[:1, None] * relative_i
+        return self.absolute[i] + relative
+
     def less(self, value: Tensor) -> "EdgeTerms":
-        """The terms of ``z - value``, ``[F]``."""
+        """The terms of ``z - value``, ``[1, F]``."""
         absolute = self.absolute - value
         edges = (self.alpha, self.beta, self.rowptr, self.col)
         return EdgeTerms(absolute, self.relative_i, self.relative_j, *edges)
@@ -68,8 +75,7 @@ class Terms(Protocol):
     @property
     def absolute(self) -> Tensor: ...
 
-    @property
-    def rowptr(self) -> Tensor: ...
+    def first(self) -> Tensor: ...
 
     def less(self, value: Tensor) -> Self: ...
 
@@ -78,6 +84,11 @@ class Terms(Protocol):
     def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 
     def of_sources(self) -> EdgeTerms: ...
+
+
+def _first_target(rowptr: Tensor) -> Tensor:
+    """The target of the first edge, ``[1]``."""
+    return torch.searchsorted(rowptr, rowptr[:1], right=True) - 1
 
 
 def edge_terms(
@@ -155,8 +166,12 @@ class WindowTerms(NamedTuple):
         """See :func:`linear_max`."""
         return linear_max(*self, sign)
 
+    def first(self) -> Tensor:
+        """The values of the first edge, ``[1, F]``."""
+        return self.absolute[_first_target(self.rowptr)] + self.of_edges[:1] @ self.weight.t()
+
     def less(self, value: Tensor) -> "WindowTerms":
-        """The terms of ``z - value``, ``[F]``."""
+        """The terms of ``z - value``, ``[1, F]``."""
         return WindowTerms(self.absolute - value, self.of_edges, self.weight, self.rowptr)
 
     def of_sources(self) -> EdgeTerms:

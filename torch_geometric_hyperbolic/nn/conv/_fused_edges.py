@@ -157,7 +157,7 @@ def _learns(norm: torch.nn.BatchNorm1d) -> bool:
 
 
 def _centred(terms: T) -> tuple[T, Tensor | float]:
-    """Terms of values nearer to 0, and what was taken off them, ``[F]``: the nodes' parts' mean.
+    """Terms of values nearer to 0, and what was taken off them, ``[F]``: those of the first edge.
 
     A batch norm does not change with it, but the variance of values far from 0 is lost in the sum
     of their squares. The rounding of values in float32 is larger than that.
@@ -165,10 +165,8 @@ def _centred(terms: T) -> tuple[T, Tensor | float]:
     if terms.absolute.dtype != torch.float64:
         return terms, 0.0
     with torch.no_grad():
-        count = terms.rowptr.diff()[:, None]
-        total = torch.where(count > 0, count * terms.absolute, 0.0).sum(dim=0)
-        centre = total / terms.num_edges()
-    return terms.less(centre), centre
+        centre = terms.first()
+    return terms.less(centre), centre.squeeze(0)
 
 
 def _widened(parameter: Tensor) -> Tensor:

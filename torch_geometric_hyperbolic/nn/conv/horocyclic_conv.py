@@ -105,9 +105,9 @@ class HorocyclicConv(MessagePassing):
         return self.manifold.exp0(self.lin(coefficients))
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
-        # In float64: a point of the ball in float32 forgets how far out it is.
-        seen = self.manifold.exp0(self.manifold.rel(x_i.double(), x_j.double()))
-        return self.waves.of(seen).to(self.lin.weight.dtype)
+        # In float64, and never as a point: points of the ball forget how far out they are.
+        v = self.manifold.rel(x_i.double(), x_j.double())
+        return self.waves.of_vectors(v).to(self.lin.weight.dtype)
 
     def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
         # PyG's dim_size counts the first of a pair where the flow is reversed.

@@ -147,7 +147,8 @@ class HyperbolicEdgeConv(MessagePassing):
         explanations, its parent's ``propagate``, which knows no masks.
         """
         own: Any = type(self)
-        if "propagate" not in own.__dict__ and any(hook in own.__dict__ for hook in HOOKS):
+        parent = next(base for base in own.__mro__ if "propagate" in base.__dict__)
+        if any(getattr(own, hook) is not getattr(parent, hook) for hook in HOOKS):
             own.propagate = MessagePassing.propagate
         super()._set_jittable_templates(raise_on_error)
         own._orig_propagate = MessagePassing.propagate
