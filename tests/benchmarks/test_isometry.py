@@ -176,3 +176,16 @@ def test_the_record_tells_the_epochs_that_were_trained(tmp_path, monkeypatch):
     config = json.loads(out.read_text())["config"]
     assert config["epochs"] == len(done) == 2
     assert config["points"] == 24
+
+
+def test_children_go_on_where_their_parent_went_up_to_the_spread():
+    """Paths of three nodes: their largest angle is 180 degrees less how far they turn."""
+    x = embed(torch.tensor([[0, 0, 1]]).expand(4000, 3), Generator().manual_seed(0))
+    a, b, c = (BALL.dist(x[:, i], x[:, i - 1]) for i in range(3))
+    sides = torch.stack([a, b, c], dim=1).sort(dim=1).values
+    a, b, c = sides.unbind(1)
+    turned = (c.cosh() - a.cosh() * b.cosh()) / (a.sinh() * b.sinh())
+    drawn = 0.6 * torch.randn(100_000, 3) + torch.tensor([1.0, 0.0, 0.0])
+    expected = torch.nn.functional.cosine_similarity(drawn, torch.tensor([[1.0, 0.0, 0.0]]))
+    assert (turned.mean() - expected.mean()).abs() < 0.02
+    assert (turned.quantile(0.2) - expected.quantile(0.2)).abs() < 0.05

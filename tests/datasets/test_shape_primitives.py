@@ -158,6 +158,20 @@ def test_points_are_uniform_by_area():
     assert_share(np.hypot(x, y) < 0.75, (0.75**2 - 0.5**2) / (1 - 0.5**2))
     x, y, z = draw("torus")  # radii 1 and 0.35
     assert_share(np.hypot(x, y) > 1, 0.5 + 0.35 / np.pi)
+    x, y, z = draw("pipe")  # radii 0.455 and 0.7, height 2
+    whole = 2 * 0.455 + 2 * 0.7 + 0.7**2 - 0.455**2
+    assert_share(np.hypot(x, y) < 0.455 + 1e-9, 2 * 0.455 / whole)
+    assert_share(np.hypot(x, y) > 0.7 - 1e-9, 2 * 0.7 / whole)
+    x, y, z = draw("pyramid")  # half edges 1 and 0.8, height 1.3
+    sides = 2 * np.hypot(1.3, 0.8), 2 * 0.8 * np.hypot(1.3, 1)
+    assert_share(z < 1e-9, 4 * 0.8 / (4 * 0.8 + sum(sides)))
+    assert_share((z > 1e-9) & (abs(x) > abs(y) / 0.8), sides[1] / (4 * 0.8 + sum(sides)))
+    x, y, z = draw("tetrahedron")  # edges of the base are the root of 3, height 1.4
+    base, side = 0.75 * 3**0.5, 3**0.5 / 2 * np.hypot(1.4, 0.5)
+    assert_share(z < 1e-9, base / (base + 3 * side))
+    third = np.arctan2(y, x) // (2 * np.pi / 3) % 3
+    for side_of in range(3):
+        assert_share((z > 1e-9) & (third == side_of), side / (base + 3 * side))
     x, y, z = draw("cylinder")  # radius 0.65, height 2
     assert_share(abs(z) > 1 - 1e-9, 0.65 / (0.65 + 2))
     for side in (z > 0, z < 0):  # closed up to the centre of the lid

@@ -87,6 +87,16 @@ def terms(
     return [narrow[0], relative_i.to(device), relative_j.to(device), *narrow[1:], rowptr, col]
 
 
+def no_channels(device: torch.device) -> None:
+    """Nothing of every edge; and the scalars of points without coordinates, all in one place."""
+    given = terms(device, torch.float64, 0)
+    assert edge_values(*given).shape == (len(given[-1]), 0)
+    points, gap = (torch.zeros(n, k).double().to(device) for n, k in ((7, 0), (7, 1)))
+    c = torch.ones((), dtype=torch.float64, device=device)
+    alpha, beta = edge_coefficients(points, 1 + gap, points, 1 + gap, c, 1.0, *given[-2:], SINGLE)
+    assert (alpha == 1).all() and (beta == 0).all()
+
+
 def signs(channels: int, device: torch.device) -> Tensor:
     sign = torch.ones(channels, dtype=torch.float64, device=device)
     sign[::2] = -1
@@ -324,6 +334,36 @@ def batch_norm(device: torch.device, dtype: torch.dtype, channels: int, slope: f
     compare_with_gradients(fused, by_layers, [z, weight, bias])
 
 
+def moments(device: torch.device) -> None:
+    """Every result may be differentiated; a variance below 0, by rounding, is 0 and has no
+    gradient.
+    """
+    total, weight, bias = torch.randn(3, 5, dtype=torch.float64, device=device)
+    squares = total.square() / 40 + torch.tensor([1.0, 0.1, -0.01, 2.0, -1e-9], device=device)
+
+    def formula(total: Tensor, squares: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        mean = total / 40
+        variance = (squares / 40 - mean.square()).relu()
+        scale = (variance + 1e-3).rsqrt() * weight
+        return scale, bias - mean * scale, mean, variance
+
+    def operator(*given: Tensor) -> tuple[Tensor, ...]:
+        return batch_affine(*given, 40, 1e-3)
+
+    compare_with_gradients(operator, formula, [total, squares, weight, bias])
+
+
+def points_that_are_none(device: torch.device, space: type[PoincareBall] | type[Lorentz]) -> None:
+    """Their images, gaps and logarithms are NaN, and those of other rows are what they were."""
+    manifold = space(0.7)
+    x = manifold.exp0(torch.randn(4, 3, dtype=torch.float64, device=device))
+    expected = ball_and_log(x, manifold)
+    x[1, -1], x[2, -1] = torch.nan, torch.inf
+    for out, kept in zip(ball_and_log(x, manifold), expected, strict=True):
+        assert out[1:3].isnan().any(1).all()
+        assert torch.equal(out[::3], kept[::3])
+
+
 def clouds(
     device: torch.device, manifold: Manifold, sizes: list[int], channels: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -357,12 +397,20 @@ def nearest(
         assert torch.equal(table, expected)
 
 
-def farthest(device: torch.device, manifold: Manifold, channels: int) -> None:
-    """The choice of the formula."""
+def farthest(
+    device: torch.device, manifold: Manifold, channels: int, most: int | None = None
+) -> None:
+    """The choice of the formula, also of clouds of one size, and of more points than there are
+    kernels for.
+    """
+    from torch_geometric_hyperbolic.kernels._triton import farthest as kernels
+
     points, gap, batch = clouds(device, manifold, [40, 0, 1, 33], channels, torch.float32)
+    before, kernels.MOST = kernels.MOST, most or kernels.MOST
     for ratio in (0.01, 0.4, 1.0):
-        given = (points, gap, batch, ratio)
-        assert torch.equal(farthest_points(*given), farthest_points_reference(*given))
+        for given in ((points, gap, batch, ratio), (points, gap, None, ratio, 2)):
+            assert torch.equal(farthest_points(*given), farthest_points_reference(*given))
+    kernels.MOST = before
 
 
 SINGLE, DOUBLE = torch.float32, torch.float64
@@ -413,6 +461,11 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         )
         for channels, dtype, slope in ((1, DOUBLE, 0.0), (5, SINGLE, 0.2), (200, SINGLE, 1.0))
     },
+    "moments": moments,
+    **{
+        f"points that are none, {space.__name__}": partial(points_that_are_none, space=space)
+        for space in (PoincareBall, Lorentz)
+    },
     **{
         f"nearest, {name}, {channels} channels, {dtype}": partial(
             nearest, manifold=space, channels=channels, dtype=dtype
@@ -424,6 +477,8 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         f"farthest, {name}": partial(farthest, manifold=space, channels=3)
         for name, space in SPACES.items()
     },
+    "farthest of many": partial(farthest, manifold=SPACES["ball"], channels=3, most=8),
+    "no channels": no_channels,
 }
 
 

@@ -168,6 +168,7 @@ def gradients(
 
 def _launch_by_edges(kernel: Any, unit: float, points_i: Tensor, *args: Tensor) -> None:
     edges, channels = len(args[-1]), points_i.size(1)
-    block = {"EDGES": EDGES, "CHANNELS": min(CHANNELS, triton.next_power_of_2(channels))}
+    width = triton.next_power_of_2(max(1, channels))
+    block = {"EDGES": EDGES, "CHANNELS": min(CHANNELS, width)}
     programs = triton.cdiv(edges, EDGES)
     launch(kernel, programs, points_i, *args, edges, channels, UNIT=unit, **block)

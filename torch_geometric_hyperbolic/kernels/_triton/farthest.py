@@ -24,10 +24,11 @@ def _choose(points, gap, near, ptr, out_ptr, out, total, channels, TILE: tl.cons
         last = tl.min(tl.where(closest == farthest, i, stop), axis=0)
         tl.store(out + place, last)
         squared = tl.zeros([TILE], tl.float64)
-        for channel in range(channels):
-            row = points + channel * total
+        row = points  # goes on by a channel at a time: their product may be beyond int32
+        for _ in range(channels):
             d = tl.load(row + i, mask=valid, other=0) - tl.load(row + last)
             squared += d * d
+            row += total
         key = squared / (g * tl.load(gap + last))
         closest = tl.where(key < closest, key, closest)
         closest = tl.where(i == last, -1.0, closest)

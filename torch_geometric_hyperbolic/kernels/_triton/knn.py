@@ -42,10 +42,12 @@ def _before(key, index, other_key, other_index):
 def _keys(points, gap, queries, query, i, valid, total, channels, TILE: tl.constexpr):
     """Keys of some points, NaN as infinity."""
     squared = tl.zeros([TILE], tl.float64)
+    place = points + i  # goes on by a channel at a time: their product may be beyond int32
     for channel in range(channels):
-        x = tl.load(points + channel * total + i, mask=valid, other=0).to(tl.float64)
+        x = tl.load(place, mask=valid, other=0).to(tl.float64)
         d = tl.load(queries + query * channels + channel).to(tl.float64) - x
         squared += d * d
+        place += total
     key = squared / tl.load(gap + i, mask=valid, other=1)
     return tl.where(valid & (key == key), key, float("inf"))
 

@@ -29,7 +29,7 @@ def tile(channels: int) -> dict[str, Any]:
     Eight numbers per thread: enough rows are read at once to hide the latency of memory, and few
     enough to stay in registers.
     """
-    width = triton.next_power_of_2(channels)
+    width = triton.next_power_of_2(max(1, channels))
     warps = max(1, min(width // 64, 16))
     edges = max(1, min(256 * warps // width, 16))
     return {"WIDTH": width, "EDGES": edges, "num_warps": warps}

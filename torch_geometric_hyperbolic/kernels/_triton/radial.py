@@ -67,7 +67,7 @@ def _point(x, c, LORENTZ: tl.constexpr, SINGLE: tl.constexpr, SMALLEST: tl.const
         s = c * _dot(x, x)
         long = ~(s <= _MAX_SPACE * _MAX_SPACE)
         shrink = tl.where(long, _shrink_to(x, c, _MAX_SPACE), 1.0)
-        s = tl.where(long & (s == s), _MAX_SPACE * _MAX_SPACE, s)
+        s = tl.where(long, _MAX_SPACE * _MAX_SPACE + 0 * shrink, s)  # NaN if not finite
         x = tl.where(long, _rounded(x * shrink, SINGLE), x)
         root = tl.sqrt(1 + s)
         point = 1 / (1 + root)
