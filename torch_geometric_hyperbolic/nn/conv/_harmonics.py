@@ -34,6 +34,7 @@ class Constant(torch.nn.Module):
         self.bits.copy_(self._bits)
 
     def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
         if self.bits.is_meta:  # as ``assign=True`` gives parameters memory
             self.bits = self._bits.clone()
         self.reset_parameters()
