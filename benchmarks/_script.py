@@ -248,8 +248,8 @@ def command_eval(benchmark: Benchmark, args: argparse.Namespace) -> None:
         about = {"split": args.split, "which": args.which, "samples": len(samples)}
         print(json.dumps(about | score))
     else:
-        about_text = f"{args.split}, {len(samples)} samples, {args.which} epoch"
-        print(f"{about_text}: {describe_score(score)}")
+        weights = args.pretrained if args.checkpoint is None else f"{args.which} epoch"
+        print(f"{args.split}, {len(samples)} samples, {weights}: {describe_score(score)}")
 
 
 def describe_score(score: dict[str, Any]) -> str:

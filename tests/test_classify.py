@@ -1,5 +1,6 @@
 """The command ``tgh-classify``, with a small random network in place of the trained one."""
 
+import io
 import json
 import logging
 import re
@@ -373,6 +374,7 @@ CONTENTS = {
     "two_columns.xyz": lambda tmp: rows(points(48), "{} {}").encode(),
     "gap.xyz": lambda tmp: rows(points(), "{},,{},{}").encode(),
     "ragged.xyz": lambda tmp: rows(points(), "{} {} {}").encode() + b"1 2\n",
+    "decimals.xyz": lambda tmp: b"-0,5 0,25 1,5\n" * 50,
     "nan.xyz": lambda tmp: rows(points(), "{} {} {}").encode() + b"1 nan 2\n",
     "inf.npy": lambda tmp: npy(tmp, np.vstack([points(), [[0, np.inf, 0]]])),
     "nan.off": lambda tmp: TRIANGLE.replace("0 1 0", "0 nan 0").encode(),
@@ -398,7 +400,9 @@ REASONS = {
     "short.ply": "cannot be read as PLY",
     "noise.npy": "cannot be read as NPY",
     "words.xyz": "cannot be read as XYZ (could not convert string to float: 'x'",
-    "two_columns.xyz": "cannot be read as XYZ",
+    "two_columns.xyz": "cannot be read as XYZ (line 1 must have 3 columns, got 2)",
+    "ragged.xyz": "must have 3 columns, got 2)",
+    "decimals.xyz": "could not convert string to float: '5 0'",
     "index.ply": "faces must name vertices in [0, 8)",
     "nan.xyz": "must be finite",
     "inf.npy": "must be finite",
@@ -579,3 +583,12 @@ def test_an_index_before_the_file_is_one_line(face, tmp_path, run):
     status, _, err = run(file)
     assert status == 2
     assert len(err.splitlines()) == 1 and str(file) in err
+
+
+def test_names_that_the_output_cannot_spell_are_escaped(tmp_path, monkeypatch):
+    file = CLOUDS["f64.npy"](tmp_path / "стул.npy")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert classify.main([str(file)]) == 0
+    name, *classes = stdout.buffer.getvalue().decode().splitlines()
+    assert name == str(tmp_path / "\\u0441\\u0442\\u0443\\u043b.npy") and len(classes) == 3

@@ -23,10 +23,17 @@ def _read_npy(file: BinaryIO) -> NDArray[np.float64]:
 
 
 def _read_xyz(file: BinaryIO) -> NDArray[np.float64]:
-    """The first three columns of a text, ``[P, 3]``; a comment begins with ``#``."""
-    lines = file.read().decode("utf-8-sig").splitlines()
-    texts = (line.partition("#")[0].strip() for line in lines)
-    rows = [re.split(r"\s*,\s*|\s+", text)[:3] for text in texts if text]
+    """The first three columns of a text, ``[P, 3]``, divided by commas or blanks; a comment begins
+    with ``#``.
+    """
+    rows = []
+    for number, line in enumerate(file.read().decode("utf-8-sig").splitlines(), start=1):
+        text = line.partition("#")[0].strip()
+        words = text.split(",") if "," in text else text.split()
+        if 0 < len(words) < 3:
+            raise ValueError(f"line {number} must have 3 columns, got {len(words)}")
+        if words:
+            rows.append(words[:3])
     return np.array(rows, dtype=np.float64).reshape(len(rows), 3)
 
 

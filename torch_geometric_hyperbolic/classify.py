@@ -5,6 +5,7 @@ trained on: ``num_points`` points of the surface, centred, in the unit sphere, w
 """
 
 import argparse
+import io
 import json
 import os
 import re
@@ -155,6 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         results.append({"file": str(path), "classes": _most_likely(network, pos, args.top)})
     width = max(map(len, model.class_names))
     text = json.dumps(results, indent=2) + "\n" if args.json else _text(results, width)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding lacks
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -203,3 +203,12 @@ def test_a_curvature_is_a_number(model, function, c):
     arguments = pick(moderate_arguments(model, 0.7, torch.float32), function)
     with pytest.raises(TypeError, match=rf"^'c' must be a float or a tensor \(got {c!r}\)$"):
         function(*arguments, c=c)
+
+
+@every_function
+@pytest.mark.parametrize("shape", [(), (3, 0)])
+def test_points_have_coordinates(model, function, shape):
+    (first, *_), empty = NAMES[function.__name__], torch.zeros(shape)
+    good = list(pick(moderate_arguments(model, 0.7, torch.float32), function))
+    with pytest.raises(ValueError, match=rf"^'{first}' must have coordinates \(got shape "):
+        function(empty, *good[1:], c=0.7)

@@ -1,5 +1,6 @@
 """What only the hyperboloid has: a time, and tangent planes."""
 
+import geoopt
 import pytest
 import torch
 
@@ -67,3 +68,35 @@ def test_the_ball_is_seen_from_the_south_pole():
     torch.testing.assert_close(p, t * x[:, 1:])
     torch.testing.assert_close(gap, 1 - 4 * p.square().sum(-1, keepdim=True))
     torch.testing.assert_close(hyperboloid.from_ball(p), x)
+
+
+@pytest.mark.parametrize("radius", [18.0, 20.0, 24.0])
+def test_an_optimiser_far_out_in_float32_stays_finite(radius):
+    """A gradient in coordinates there is beyond float32."""
+    space, generator = Lorentz(), torch.Generator().manual_seed(0)
+    v, target = torch.randn(2, 50, 3, generator=generator)
+    start = space.exp0(radius * torch.nn.functional.normalize(v, dim=-1))
+    point = geoopt.ManifoldParameter(start, manifold=space)
+    optimiser = geoopt.optim.RiemannianAdam([point], lr=0.01)
+    for _ in range(30):
+        optimiser.zero_grad()
+        space.dist(point, space.exp0(target)).sum().backward()
+        optimiser.step()
+        assert point.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["transp0", "transp", "egrad2rgrad", "proju"])
+def test_tangent_vectors_beyond_float32_end_below_its_largest_number(name):
+    space = Lorentz()
+    x = space.exp0(torch.tensor([44.0, 0.0]))
+    given = {
+        "transp0": (x, torch.tensor([1e25, 0.0])),
+        "transp": (space.origin(2), x, torch.tensor([0.0, 1e25, 0.0])),
+        "egrad2rgrad": (x, torch.tensor([100.0, 100.0, 1.0])),
+        "proju": (x, torch.tensor([100.0, -100.0, 1.0])),
+    }[name]
+    out = getattr(space, name)(*given)
+    wide = getattr(space, name)(*(t.double() for t in given))
+    largest = 2.0**-20 * torch.finfo(torch.float32).max
+    assert wide.abs().max() > largest
+    torch.testing.assert_close(out, wide.clamp(-largest, largest).float())

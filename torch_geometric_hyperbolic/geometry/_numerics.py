@@ -24,6 +24,10 @@ MIN_GAP = {torch.float32: 2.0**-23, torch.float64: 2.0**-49}
 MAX_LENGTH = 44.0
 MAX_SPACE = math.sinh(MAX_LENGTH)
 
+#: Share of the largest number that coordinates in float32 end at: optimisers still divide them by
+#: their corrections and by lengths.
+ROOM = 2.0**-20
+
 #: Largest exponent of the amplitude of a horocyclic wave: exp(40) = 2.4e17, and a sum of thousands
 #: of its squares (a norm, a loss) is still finite in float32.
 MAX_EXPONENT = 40.0
@@ -149,6 +153,14 @@ def unit(v: Tensor) -> Tensor:
 def limited_exp(s: Tensor) -> Tensor:
     """The exponential, constant beyond :data:`MAX_EXPONENT`."""
     return s.clamp(max=MAX_EXPONENT).exp()
+
+
+def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Float64 numbers in ``dtype``, those beyond float32 as large as :data:`ROOM` says: coordinates
+    of tangent vectors of the hyperboloid grow like the exponential of the radius.
+    """
+    largest = ROOM * torch.finfo(dtype).max
+    return x if dtype == x.dtype else x.clamp(-largest, largest).to(dtype)
 
 
 def _over_root(

@@ -44,6 +44,10 @@ def full_precision(
             for name, value in given.items()
         }
         of_points = [name for name in points if name in lifted]
+        for name in of_points if not flat else ():
+            if lifted[name].dim() == 0 or lifted[name].shape[-1] == 0:
+                shape = tuple(lifted[name].shape)
+                raise ValueError(f"'{name}' must have coordinates (got shape {shape})")
         for name in of_points:
             first, value = lifted[of_points[0]], lifted[name]
             if value.dtype != first.dtype:

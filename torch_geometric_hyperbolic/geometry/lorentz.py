@@ -277,7 +277,7 @@ def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
         >>> transp0(x, v, c=1.0)
         tensor([1.1752, 1.5431, 1.0000])
     """
-    return _from_origin(*_split(x, c), v.double(), c).to(v.dtype)
+    return num.narrowed(_from_origin(*_split(x, c), v.double(), c), v.dtype)
 
 
 @full_precision
@@ -290,7 +290,7 @@ def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
         >>> transp0back(x, torch.tensor([0.0, 0.6, 0.8]), c=1.0)
         tensor([0.6000, 0.8000])
     """
-    return _to_origin(*_split(x, c), u.double(), c).to(u.dtype)
+    return num.narrowed(_to_origin(*_split(x, c), u.double(), c), u.dtype)
 
 
 @full_precision
@@ -337,7 +337,7 @@ def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     from_x, to_y = _split(x, c), _split(y, c)
     at_origin = _to_origin(*from_x, v.double(), c)
     turned = _ball.turn(*_image(*from_x, c), *_image(*to_y, c), at_origin, c)
-    return _from_origin(*to_y, turned, c).to(v.dtype)
+    return num.narrowed(_from_origin(*to_y, turned, c), v.dtype)
 
 
 def _minkowski(u: Tensor, v: Tensor) -> Tensor:
@@ -370,7 +370,7 @@ def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
         tensor([0.0000, 0.6000, 0.8000])
     """
     wide, point = u.double(), _join(_split(x, c)[0], c, torch.float64)
-    return (wide + c * _minkowski(point, wide) * point).to(u.dtype)
+    return num.narrowed(wide + c * _minkowski(point, wide) * point, u.dtype)
 
 
 @full_precision

@@ -31,6 +31,8 @@ from torch_geometric_hyperbolic.nn import (
     FrechetMeanAggregation,
     MidpointAggregation,
     TangentAggregation,
+    global_midpoint_pool,
+    global_tangent_pool,
 )
 from torch_geometric_hyperbolic.testing import assert_close, assert_on_manifold
 
@@ -483,3 +485,15 @@ def test_a_negative_index_is_named(mean):
 def test_offsets_may_be_small_integers(mean, manifold: Manifold):
     x, aggr = to_model(random_points(), manifold), mean(manifold=manifold)
     assert torch.equal(aggr(x, ptr=PTR.int()), aggr(x, ptr=PTR))
+
+
+@pytest.mark.parametrize("pool", [global_tangent_pool, global_midpoint_pool])
+def test_a_batch_of_another_number_than_points_is_refused(pool):
+    with pytest.raises(ValueError, match="^'batch' must have one entry per element"):
+        pool(random_points(), torch.zeros(3).long(), manifold=PoincareBall())
+
+
+@each_mean
+def test_an_index_of_another_number_than_points_is_refused(mean):
+    with pytest.raises(ValueError, match="^'index' must have one entry per element"):
+        mean(manifold=PoincareBall())(random_points(), torch.zeros(3).long())

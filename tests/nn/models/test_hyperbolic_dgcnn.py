@@ -447,3 +447,13 @@ def test_linear_layers_may_be_quantized():
     small = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
     expected = model(pos, BATCH)
     assert (small(pos, BATCH) - expected).abs().max() < 0.2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("ratios", [None, (0.5, 0.5)])
+def test_one_cloud_needs_no_batch_to_compile(ratios):
+    torch.compiler.reset()
+    model = make_model(PoincareBall(), ratios=ratios, dynamic=ratios is None).eval()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    for n in (20, 31):
+        pos = clouds_in_unit_sphere(n)
+        torch.testing.assert_close(compiled(pos), model(pos))

@@ -65,6 +65,11 @@ def groups_of(
     What they hold is looked at on the CPU only: a GPU would have to be waited for.
     """
     groups, count = Groups(as_int64(index, name), as_int64(ptr, "ptr"), size, dim), x.size(dim)
+    if index is not None and index.shape != (count,):
+        raise ValueError(
+            f"'{name}' must have one entry per element (got shape {tuple(index.shape)} "
+            f"for {count} elements)"
+        )
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return groups
     if index is not None and index.numel() and index.min() < 0:

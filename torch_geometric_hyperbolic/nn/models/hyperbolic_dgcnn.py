@@ -263,6 +263,8 @@ class HyperbolicDGCNN(torch.nn.Module):
 
         Without ``batch`` it is the number of clouds, all of one size; then nothing waits for a GPU.
         """
+        if batch is None and batch_size is None:
+            batch_size = 1
         layers = self._layers(pos, batch, batch_size)
         *earlier, (last, own) = [
             (torch.cat([v for v, _ in level], dim=-1), as_int64(level[0][1]))
