@@ -394,9 +394,8 @@ CONTENTS = {
 
 #: What the line must say, where the reason is ours to tell.
 REASONS = {
-    "empty.obj": f"at least {K} points (got 0)",
+    **dict.fromkeys((f"empty.{kind}" for kind in ("off", "ply", "obj", "xyz", "npy")), "is empty"),
     "comments.xyz": f"at least {K} points (got 0)",
-    "empty.off": "cannot be read as OFF",
     "short.ply": "cannot be read as PLY",
     "noise.npy": "cannot be read as NPY",
     "words.xyz": "cannot be read as XYZ (could not convert string to float: 'x'",

@@ -94,6 +94,8 @@ def read_shape(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Points and triangles of a file, by its suffix; whatever is wrong is one line."""
     try:
         with path.open("rb") as file:
+            if not file.peek(1):
+                raise ValueError("the file is empty")
             return _read(file, path.suffix.lower())
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
