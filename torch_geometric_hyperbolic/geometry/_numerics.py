@@ -24,8 +24,8 @@ MIN_GAP = {torch.float32: 2.0**-23, torch.float64: 2.0**-49}
 MAX_LENGTH = 44.0
 MAX_SPACE = math.sinh(MAX_LENGTH)
 
-#: Share of the largest number that coordinates in float32 end at: optimisers still divide them by
-#: their corrections and by lengths.
+#: Share of float32's largest number at which coordinates of tangent vectors end, 3.2e32: optimisers
+#: still divide them by their corrections and by lengths.
 ROOM = 2.0**-20
 
 #: Largest exponent of the amplitude of a horocyclic wave: exp(40) = 2.4e17, and a sum of thousands
@@ -156,8 +156,8 @@ def limited_exp(s: Tensor) -> Tensor:
 
 
 def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float64 numbers in ``dtype``, those beyond float32 as large as :data:`ROOM` says: coordinates
-    of tangent vectors of the hyperboloid grow like the exponential of the radius.
+    """Float64 numbers in ``dtype``, in float32 cut at :data:`ROOM` of its largest: coordinates of
+    tangent vectors of the hyperboloid grow like the exponential of the radius.
     """
     largest = ROOM * torch.finfo(dtype).max
     return x if dtype == x.dtype else x.clamp(-largest, largest).to(dtype)

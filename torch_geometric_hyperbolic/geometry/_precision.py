@@ -25,8 +25,8 @@ def full_precision(
     Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
     and arguments of different dtypes, devices or numbers of coordinates raise a :class:`TypeError`
     or :class:`ValueError` that names the argument. The hyperboloid's vectors ``at_origin`` have one
-    coordinate less than its points, no time. A number ``c`` must be positive, or 0 if the function
-    is one of ``flat`` space too; a tensor's value is not looked at.
+    coordinate less than its points, no time. A number ``c`` must be positive; a tensor's value is
+    not looked at. A function of ``flat`` space too takes 0, and distances in place of points.
     """
     parameters = inspect.signature(function).parameters
     positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]
@@ -44,12 +44,11 @@ def full_precision(
             for name, value in given.items()
         }
         of_points = [name for name in points if name in lifted]
-        for name in of_points if not flat else ():
-            if lifted[name].dim() == 0 or lifted[name].shape[-1] == 0:
-                shape = tuple(lifted[name].shape)
-                raise ValueError(f"'{name}' must have coordinates (got shape {shape})")
         for name in of_points:
             first, value = lifted[of_points[0]], lifted[name]
+            if not flat and 0 in (value.dim(), *value.shape[-1:]):
+                shape = tuple(value.shape)
+                raise ValueError(f"'{name}' must have coordinates (got shape {shape})")
             if value.dtype != first.dtype:
                 raise TypeError(
                     f"'{of_points[0]}' and '{name}' must share a dtype "

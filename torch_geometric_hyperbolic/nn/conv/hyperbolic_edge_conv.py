@@ -76,8 +76,8 @@ class HyperbolicEdgeConv(MessagePassing):
     vectors first. If the window spans fewer dimensions than there are, the coordinates beyond are
     0; where vectors are equally long and central, the first of them leads, which makes a
     difference only if the window is not symmetric (`"LLoCa" <https://arxiv.org/abs/2505.20280>`_
-    has such frames for Minkowski space). Points are :math:`(|\mathcal{V}|, F_{in})` then, static
-    graphs are not for it. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory.
+    has such frames for Minkowski space). It takes no static graphs, ``x`` must have two
+    dimensions. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory.
 
     If ``nn`` is, or is a :class:`torch.nn.Sequential` that begins with, a linear layer
     :math:`[W_1 \, W_2]`, that layer is applied to nodes, since

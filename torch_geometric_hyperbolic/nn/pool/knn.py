@@ -152,7 +152,7 @@ def neighbour_table(
     check_batch(batch_x, "batch" if batch_x is batch_y else "batch_x", x)
     check_batch(batch_y, "batch_y", y)
     clouds = num_clouds(batch_size, batch_x, x)
-    num_clouds(batch_size, batch_y, y)
+    num_clouds(batch_size, batch_y, y)  # as many, or an error
     check_engine(engine)
     if engine == "torch_cluster" and not WITH_TORCH_CLUSTER:
         raise ValueError("'engine' is 'torch_cluster', but torch-cluster is not installed")
