@@ -399,8 +399,9 @@ REASONS = {
     "short.ply": "cannot be read as PLY",
     "noise.npy": "cannot be read as NPY",
     "words.xyz": "cannot be read as XYZ (could not convert string to float: 'x'",
-    "two_columns.xyz": "cannot be read as XYZ (line 1 must have 3 columns, got 2)",
-    "ragged.xyz": "must have 3 columns, got 2)",
+    "two_columns.xyz": "cannot be read as XYZ (line 1 must have 3 columns, divided by "
+    "commas or blanks, got 2)",
+    "ragged.xyz": "3 columns, divided by commas or blanks, got 2)",
     "decimals.xyz": "could not convert string to float: '5 0'",
     "index.ply": "faces must name vertices in [0, 8)",
     "nan.xyz": "must be finite",

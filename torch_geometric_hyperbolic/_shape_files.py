@@ -31,7 +31,9 @@ def _read_xyz(file: BinaryIO) -> NDArray[np.float64]:
         text = line.partition("#")[0].strip()
         words = text.split(",") if "," in text else text.split()
         if 0 < len(words) < 3:
-            raise ValueError(f"line {number} must have 3 columns, got {len(words)}")
+            raise ValueError(
+                f"line {number} must have 3 columns, divided by commas or blanks, got {len(words)}"
+            )
         if words:
             rows.append(words[:3])
     return np.array(rows, dtype=np.float64).reshape(len(rows), 3)

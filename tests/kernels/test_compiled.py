@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -127,6 +128,29 @@ def test_once_python_ends_everything_runs_in_this_thread(monkeypatch):
     with threads(3):
         parallel(lambda start, stop: ranges.append((start, stop)), 9)
     assert ranges == [(0, 3), (3, 6), (6, 9)]
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_and_no_share_runs_twice(monkeypatch):
+    """As where a container limits the number of processes."""
+    started, pool = threading.Thread.start, ThreadPoolExecutor(8)
+    monkeypatch.setattr("torch_geometric_hyperbolic.kernels._cpu.threads._pool", pool)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    out = np.zeros(9)
+
+    def add(start, stop):
+        out[start:stop] += 1
+
+    with threads(3), pytest.raises(RuntimeError, match="can't start new thread"):
+        parallel(add, 9)
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with threads(3):
+        parallel(add, 9)
+    pool.shutdown()  # after what was left in the queue
+    assert (out <= 2).all()
 
 
 def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(monkeypatch):

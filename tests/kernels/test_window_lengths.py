@@ -74,6 +74,15 @@ def test_vectors_that_cancel_have_a_finite_gradient(fused):  # noqa: F811
     assert grad.isfinite().all()
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_mean_of_symmetric_windows_is_zero_and_so_is_its_gradient(fused, count):  # noqa: F811
+    half = torch.randn(count, 3).double()  # so that sums are exact
+    v = torch.cat([half, -half]).requires_grad_()
+    of_windows, _ = window_lengths(v, torch.tensor([0, 2 * count]))
+    (grad,) = torch.autograd.grad(of_windows[0, 1], v)
+    assert of_windows[0, 1] == 0 and not grad.any()
+
+
 @pytest.mark.parametrize("scale", [1e-10, 1e10])
 def test_long_and_short_vectors_of_float32_stay_in_range(fused, scale):  # noqa: F811
     v, rowptr = windows(3)

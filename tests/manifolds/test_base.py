@@ -233,6 +233,12 @@ class TestModule:
             assert repr(other) == repr(manifold)
             assert torch.equal(other.dist(x, y), manifold.dist(x, y))
 
+    def test_it_is_named_without_memory_too(self, manifold):
+        learnable = any(True for _ in manifold.parameters())
+        found = repr(copy.deepcopy(manifold).to("meta"))
+        name = type(manifold).__name__
+        assert found == (f"{name}(learnable=True)" if learnable else repr(manifold))
+
     def test_it_is_a_manifold_for_geoopt(self, manifold):
         assert isinstance(manifold, geoopt.manifolds.base.Manifold)
         assert isinstance(manifold, torch.nn.Module)
@@ -347,6 +353,16 @@ def test_geoopt_moves_points_far_out_and_none_becomes_nan(model, dtype, radius, 
         losses.append(loss.item())
     assert parameter.isfinite().all()
     assert losses[-1] <= losses[0]
+
+
+@pytest.mark.parametrize("optimiser", [geoopt.optim.RiemannianAdam, geoopt.optim.RiemannianSGD])
+@pytest.mark.parametrize("manifold", [PoincareBall(), Lorentz(), Euclidean()], ids=str)
+def test_geoopt_hides_no_infinite_gradient(manifold, optimiser):
+    parameter = geoopt.ManifoldParameter(manifold.exp0(torch.ones(1, 2)), manifold=manifold)
+    parameter.grad = torch.zeros_like(parameter)
+    parameter.grad[0, 1] = torch.inf
+    optimiser([parameter], lr=0.1).step()
+    assert not parameter.isfinite().all()
 
 
 def test_products_of_geoopt_have_an_origin():

@@ -97,3 +97,10 @@ def test_distances_whose_squares_float32_does_not_hold(scale):
     torch.testing.assert_close(distance.detach() / scale, torch.tensor(3.0))
     (grad,) = torch.autograd.grad(distance, x)
     torch.testing.assert_close(grad, -torch.tensor([1.0, 2.0, 2.0]) / 3)
+
+
+def test_the_distance_has_the_dtype_of_the_difference():
+    whole = SPACE.dist(torch.tensor([0, 0]), torch.tensor([1, 1]))
+    torch.testing.assert_close(whole, torch.tensor(2.0).sqrt())
+    mixed = SPACE.dist(torch.zeros(2), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(mixed, torch.tensor(2.0, dtype=torch.float64).sqrt())

@@ -1,10 +1,15 @@
 """What only the hyperboloid has: a time, and tangent planes."""
 
+import re
+from functools import partial
+
 import geoopt
 import pytest
 import torch
 
+from torch_geometric_hyperbolic.kernels import dispatch
 from torch_geometric_hyperbolic.manifolds import Lorentz
+from torch_geometric_hyperbolic.nn import MidpointAggregation, knn_graph
 
 
 @pytest.mark.parametrize("c", [0.25, 1.0, 4.0])
@@ -20,6 +25,21 @@ def test_check_point_tells_what_is_wrong():
     for bad in ([2.0, 2.0, 0.0], [-(5.0**0.5), 2.0, 0.0], [0.0, 0.0, 0.0], [torch.nan, 0.0, 0.0]):
         x = torch.tensor([bad, [1.0, 0.0, 0.0]])
         assert hyperboloid.check_point(x, explain=True) == (False, reason)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_time_alone_is_no_point(monkeypatch, fused):
+    """As where the time of one-dimensional points was forgotten."""
+    hyperboloid, x = Lorentz(), torch.ones(2, 1)
+    reason = "'x' must have a time and a space part"
+    assert hyperboloid.check_point(x, explain=True) == (False, reason)
+    told = re.escape(f"{reason} (got shape (2, 1))")
+    monkeypatch.setattr(dispatch, "_fused", fused)
+    verbs = (hyperboloid.log0, hyperboloid.dist0, hyperboloid.projx, hyperboloid.to_ball)
+    graph = partial(knn_graph, k=1, manifold=hyperboloid)
+    for take in (*verbs, MidpointAggregation(hyperboloid), graph):
+        with pytest.raises(ValueError, match=f"^{told}$"):
+            take(x)
 
 
 def test_check_vector_tells_what_is_wrong():

@@ -201,6 +201,15 @@ def test_the_length_is_right_for_every_curvature(space, c):
     assert manifold.dist0(moved).item() == pytest.approx(length, rel=1e-9)
 
 
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+def test_a_learnable_curvature_warns_of_nothing(space):
+    torch.set_warn_always(True)
+    try:
+        random_isometry(space(0.5, learnable=True), 3)
+    finally:
+        torch.set_warn_always(False)
+
+
 def test_wrong_arguments_of_an_isometry_are_named():
     ball = PoincareBall()
     with pytest.raises(TypeError, match="'manifold' must be"):

@@ -160,7 +160,9 @@ def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
     tangent vectors of the hyperboloid grow like the exponential of the radius.
     """
     largest = ROOM * torch.finfo(dtype).max
-    return x if dtype == x.dtype else x.clamp(-largest, largest).to(dtype)
+    if dtype == x.dtype:
+        return x
+    return torch.where(x.isinf(), x, x.clamp(-largest, largest)).to(dtype)
 
 
 def _over_root(

@@ -36,6 +36,8 @@ from torch_geometric_hyperbolic.typing import Curvature
 
 def _split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     """Space part ``[..., n]`` and recomputed time ``[..., 1]`` of points, in float64."""
+    if x.size(-1) < 2:
+        raise ValueError(f"'x' must have a time and a space part (got shape {tuple(x.shape)})")
     space = num.clip_length(x[..., 1:].double(), c, num.MAX_SPACE)
     return space, (1 / c + dot(space, space)).sqrt()
 

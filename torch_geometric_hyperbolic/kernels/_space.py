@@ -9,10 +9,15 @@ from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 
 
 def fuses(x: Tensor, manifold: Manifold) -> bool:
-    """Whether the operators take these points or vectors."""
+    """Whether the operators take these vectors."""
     known = type(manifold) in (PoincareBall, Lorentz)
     usual = x.dim() > 1 and x.size(-1) > 0 and x.dtype in num.MIN_GAP
     return known and usual and fused_engine(x) is not None
+
+
+def fuses_points(x: Tensor, manifold: Manifold) -> bool:
+    """Whether the operators take these points, which on the hyperboloid have a time."""
+    return fuses(x, manifold) and x.size(-1) >= manifold.ambient_dim(1)
 
 
 def curvature(manifold: Manifold, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
-from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses
+from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses_points
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
@@ -37,7 +37,7 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
         tensor([[0.5000, 0.5000]])
     """
     alike = x.shape == (*v.shape[:-1], manifold.ambient_dim(v.size(-1))) and x.dtype == v.dtype
-    if not (alike and fuses(x, manifold) and fused_engine(x) == "numba"):
+    if not (alike and fuses_points(x, manifold) and fused_engine(x) == "numba"):
         return manifold.move(x, v)
     return _move(x, v, curvature(manifold, x), isinstance(manifold, Lorentz))
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
-from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses
+from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses, fuses_points
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
@@ -33,7 +33,7 @@ def ball_and_log(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]
         >>> ball_and_log(torch.tensor([[0.5]]), PoincareBall())
         (tensor([[0.5000]]), tensor([[0.7500]], dtype=torch.float64), tensor([[0.5493]]))
     """
-    if not fuses(x, manifold):
+    if not fuses_points(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
     rows = x.flatten(0, -2)
     point, gap, log = _ball_and_log(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
@@ -86,7 +86,7 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         >>> log0(torch.tensor([[0.5]]), PoincareBall())
         tensor([[0.5493]])
     """
-    return ball_and_log(x, manifold)[2] if fuses(x, manifold) else manifold.log0(x)
+    return ball_and_log(x, manifold)[2] if fuses_points(x, manifold) else manifold.log0(x)
 
 
 @torch.library.custom_op("tgh::ball_and_log", mutates_args=(), device_types="cpu")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
-from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses
+from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses_points
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.radial import ball_and_log
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
@@ -36,7 +36,7 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
         >>> gap
         tensor([[0.5000]], dtype=torch.float64)
     """
-    if not fuses(x, manifold):
+    if not fuses_points(x, manifold):
         return manifold.to_ball(x)
     if fused_engine(x) == "triton":
         return ball_and_log(x, manifold)[:2]  # bound by memory, so the logarithm costs nothing

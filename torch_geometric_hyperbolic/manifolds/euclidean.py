@@ -37,8 +37,9 @@ class Euclidean(Manifold):
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         r"""Distance :math:`\|y - x\|`, gradient 0 at ``x == y``."""
-        d = (y - x).double()  # holds the square of every float32
-        distance = safe_sqrt(dot(d, d)).to(x.dtype)
+        d = y - x
+        wide = d.double()  # holds the square of every float32
+        distance = safe_sqrt(dot(wide, wide)).to(torch.result_type(d, 1.0))
         return distance if keepdim else distance.squeeze(-1)
 
     def log0(self, x: Tensor) -> Tensor:

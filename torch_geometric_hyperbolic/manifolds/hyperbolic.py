@@ -103,6 +103,8 @@ class Hyperbolic(Manifold):
     def extra_repr(self) -> str:
         if self.log_scale is None:
             return f"c={self._c}"
+        if self.log_scale.is_meta:
+            return "learnable=True"
         return f"c={torch.as_tensor(self.c).item():.6g}, learnable=True"
 
     def __repr__(self) -> str:

@@ -65,8 +65,8 @@ class Lorentz(Hyperbolic):
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
-        if x.size(-1) == 0:
-            return False, "'x' must have a time"
+        if x.size(-1) < 2:
+            return False, "'x' must have a time and a space part"
         time, expected = x[..., 0].double(), self.projx(x)[..., 0].double()
         if bool(((time - expected).abs() <= atol + rtol * expected).all()):
             return True, None

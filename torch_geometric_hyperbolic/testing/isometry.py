@@ -61,6 +61,7 @@ def _check_length(length: float) -> None:
         raise ValueError(f"'length' must be finite and not negative (got {length})")
 
 
+@torch.no_grad()
 def _isometry(manifold: Manifold, noise: Tensor, reflects: bool, length: float) -> Map:
     """The isometry that a matrix ``[n, n + 1]`` of noise makes."""
     dtype, channels = noise.dtype, noise.size(0)

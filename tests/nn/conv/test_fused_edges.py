@@ -518,6 +518,17 @@ class Mixed(Halving, HyperbolicEdgeConv):
     """Has its step from elsewhere."""
 
 
+class Counting:
+    """Passes on what propagates."""
+
+    def propagate(self, *args, **kwargs):
+        return super().propagate(*args, **kwargs)
+
+
+class Counted(Counting, HyperbolicEdgeConv):
+    """Has no step of its own."""
+
+
 class Renamed(HyperbolicEdgeConv):
     """Changes no step."""
 
@@ -546,8 +557,9 @@ def test_a_step_from_elsewhere_is_obeyed(path):
     assert_near(BALL.log0(conv(x, edge_index)), BALL.log0(plain(x, edge_index)) / 2, 1e-9)
 
 
-def test_other_subclasses_are_fused(path):
-    conv = Renamed(torch.sin, "max", manifold=BALL)
+@pytest.mark.parametrize("kind", [Counted, Renamed])
+def test_other_subclasses_are_fused(path, kind):
+    conv = kind(torch.sin, "max", manifold=BALL)
     conv.nn = NETWORKS["batch norm"]().double()
     assert path(conv, *case()) == "fused"
 

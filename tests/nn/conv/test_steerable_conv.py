@@ -349,6 +349,7 @@ def test_it_may_be_made_without_memory(dim):
     conv = make_conv(PoincareBall(), dim, in_order=1)
     with torch.device("meta"):
         other, given = (make_conv(PoincareBall(), dim, in_order=1) for _ in range(2))
+    assert all(tensor.is_meta for tensor in (*other.parameters(), *other.buffers()))
     given.to("meta").load_state_dict(conv.state_dict(), assign=True)
     for buffer in other.to_empty(device="cpu").buffers():
         buffer.fill_(7)

@@ -50,7 +50,7 @@ def coordinates(start, stop, v, rowptr, tie, z, pivot):
             for s in range(found):
                 z[first + a, s] = factor[s, a]
             for s in range(found, rank):
-                z[first + a, s] = 0.0 * rest[a]  # NaN of a vector that is not finite
+                z[first + a, s] = 0.0 * abs(rest[a])  # NaN of a vector that is not finite
 
 
 @compiled

@@ -44,8 +44,10 @@ def parallel(
     for share in zip(cuts[1:-1], cuts[2:], strict=True):
         try:
             others.append(_threads().submit(loop, *share, *arrays))
-        except RuntimeError:  # Python ends, and begins nothing in other threads
-            own.append(share)
+        except RuntimeError as error:
+            if not str(error).startswith("cannot schedule"):
+                raise  # no thread could be started, but the share is in the queue already
+            own.append(share)  # Python ends, and begins nothing in other threads
     try:
         for start, stop in own:
             loop(start, stop, *arrays)

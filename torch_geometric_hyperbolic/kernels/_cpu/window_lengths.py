@@ -41,13 +41,13 @@ def lengths(start, stop, v, rowptr, of_windows, of_vectors):
         for a in range(size):
             of_all += own[a] / size
             for f in range(channels):
-                centre[f] += window[a, f] / size
+                centre[f] += window[a, f]
         for f in range(channels):
             of_mean += centre[f] * centre[f]
         root = math.sqrt(of_all)
         unit = 1 / root if root != 0 else 1.0
         of_windows[i, 0] = root
-        of_windows[i, 1] = math.sqrt(of_mean)
+        of_windows[i, 1] = math.sqrt(of_mean) / size if size else 0.0
         for a in range(size):
             of_vectors[first + a, 0] = math.sqrt(own[a])
             of_vectors[first + a, 1] = mean[a] * unit

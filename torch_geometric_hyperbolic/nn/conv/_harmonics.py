@@ -27,7 +27,9 @@ class Constant(torch.nn.Module):
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self._bits = table.contiguous().view(torch.int64)
-        self.register_buffer("bits", self._bits.clone(), persistent=False)
+        bits = torch.empty(self._bits.shape, dtype=torch.int64)  # on the default device
+        self.register_buffer("bits", bits, persistent=False)
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Write the table where memory was left empty, as by ``to_empty``."""

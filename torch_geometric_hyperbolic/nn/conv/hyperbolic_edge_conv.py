@@ -77,7 +77,8 @@ class HyperbolicEdgeConv(MessagePassing):
     0; where vectors are equally long and central, the first of them leads, which makes a
     difference only if the window is not symmetric (`"LLoCa" <https://arxiv.org/abs/2505.20280>`_
     has such frames for Minkowski space). It takes no static graphs, ``x`` must have two
-    dimensions. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory.
+    dimensions. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory; on a GPU,
+    which waits for no window's size, :math:`F` takes the place of the minimum.
 
     If ``nn`` is, or is a :class:`torch.nn.Sequential` that begins with, a linear layer
     :math:`[W_1 \, W_2]`, that layer is applied to nodes, since
@@ -147,7 +148,8 @@ class HyperbolicEdgeConv(MessagePassing):
         explanations, its parent's ``propagate``, which knows no masks.
         """
         own: Any = type(self)
-        parent = next(base for base in own.__mro__ if "propagate" in base.__dict__)
+        parents = (base for base in own.__mro__ if issubclass(base, MessagePassing))
+        parent = next(base for base in parents if "propagate" in base.__dict__)
         if any(getattr(own, hook) is not getattr(parent, hook) for hook in HOOKS):
             own.propagate = MessagePassing.propagate
         super()._set_jittable_templates(raise_on_error)

@@ -91,13 +91,13 @@ class HorocyclicWaves(torch.nn.Module):
 
     def of(self, x: Tensor) -> Tensor:
         """The waves at points of any dtype, in that dtype."""
-        return self._where(self.manifold.busemann(x.unsqueeze(-2), self.direction.to(x.dtype)))
+        return self._waves(self.manifold.busemann(x.unsqueeze(-2), self.direction.to(x.dtype)))
 
     def of_vectors(self, v: Tensor) -> Tensor:
         """The waves at ``exp0(v)``, of any length."""
-        return self._where(self.manifold.busemann0(v.unsqueeze(-2), self.direction.to(v.dtype)))
+        return self._waves(self.manifold.busemann0(v.unsqueeze(-2), self.direction.to(v.dtype)))
 
-    def _where(self, ahead: Tensor) -> Tensor:
+    def _waves(self, ahead: Tensor) -> Tensor:
         growth = (self.in_channels - 1) / 2 * self.manifold.c**0.5
         amplitude, phase = limited_exp(growth * ahead), self.frequency * ahead
         return torch.cat([amplitude * phase.cos(), amplitude * phase.sin()], dim=-1)
