@@ -270,7 +270,7 @@ class HyperbolicDGCNN(torch.nn.Module):
             (torch.cat([v for v, _ in level], dim=-1), as_int64(level[0][1]))
             for level in _by_level(self.ratios, layers)
         ]
-        if batch is None:
+        if batch is None and batch_size is not None:
             own = _equal_clouds(batch_size, last)
             earlier = [(found, _equal_clouds(batch_size, found)) for found, _ in earlier]
         pooled = [self.pool(self.embed(last), own, dim_size=batch_size)]
