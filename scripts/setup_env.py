@@ -31,7 +31,7 @@ INPUTS = [
 HEARTBEAT = 30  # seconds between two progress lines
 
 WITHOUT = {
-    "torch-cluster": "kNN graphs use the `dense` engine: the same neighbours, slower in 3-d",
+    "torch-cluster": "kNN graphs use the other engines: the same, slower for large clouds in 3-d",
     "torch-scatter": "aggregations use PyTorch's own scatter operations: the same results",
 }
 
