@@ -22,6 +22,8 @@ from torch_geometric_hyperbolic.nn import FermiDiracDecoder, HyperbolicEdgeConv
 
 #: Epochs between two looks at the validation edges.
 EVERY = 5
+#: What a run's record keeps of its configuration.
+KEPT = ("manifold", "channels", "lr", "dropout", "seed")
 
 
 class Diverged(UsageError):
@@ -106,7 +108,7 @@ def fit(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
             found["curvature"] = torch.as_tensor(manifold.c).item()
         if found["val"] > best["val"]:
             best, points = found, z
-    about = {key: config[key] for key in ("manifold", "channels", "lr", "dropout", "seed")}
+    about = {key: config[key] for key in KEPT}
     size = {
         "parameters": count_parameters(model),
         "seconds": round(perf_counter() - start, 1),

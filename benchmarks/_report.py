@@ -20,13 +20,12 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 WORDS = ("data", "layer", "space", "settings", "run", "variant", "network", "trained")
 #: Columns that show only where a run fills them.
 OPTIONAL = ("points", "layer", "settings", "train - test OA")
-#: Settings that have a column, or do not change results beyond rounding.
-TOLD = (
-    "data", "num_points", "layer", "manifold", "curvature", "learnable_curvature", "epochs", "seed",
-    "cuda_graph", "eval_batch_size",
-)  # fmt: skip
 #: What runs of one row may differ in.
 FREE = ("seed", "cuda_graph", "eval_batch_size")
+#: Settings that have a column, or do not change results beyond rounding.
+TOLD = (
+    "data", "num_points", "layer", "manifold", "curvature", "learnable_curvature", "epochs", *FREE,
+)  # fmt: skip
 LARGE_TEST_SET = 5000  # samples from which on a hundredth of a percent is shown
 NEEDED = ("benchmark", "name", "config", "data", "parameters", "timing", "test", "curves")
 

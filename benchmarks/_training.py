@@ -38,8 +38,8 @@ class Task:
     """How samples meet a model; the loop knows nothing else about clouds or images.
 
     Args:
-        augment (callable): Stored batch, generator and share of the training that is done to what
-            the network sees in training.
+        augment (callable): From a stored batch, a generator and the share of the training that is
+            done (0 to 1), to what the network sees in training.
         view (callable): Stored batch to what the network sees in evaluation.
         classify (callable): Model and batch to logits `[B, num_classes]`.
         radii (callable): Model and batch to the mean radius of the points after each layer.
@@ -157,8 +157,8 @@ class Trainer:
         return logits.detach(), y, loss.detach()
 
     def recorded_step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A :meth:`step` of `cuda_graph` many: the first is run, the second is recorded, which is
-        replayed in place of the others, with its learning rate and progress.
+        """One :meth:`step` of a group of `cuda_graph`: the first is run, the second is recorded,
+        and the others replay the record, with its learning rate and progress.
         """
         if self.replayable == 0:
             self.replay, self.replayable = None, self.config["cuda_graph"]

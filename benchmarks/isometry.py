@@ -174,7 +174,10 @@ def run(
         trainer.run_epoch()
     scores = {place: trainer.evaluate(samples)["oa"] for place, samples in tests.items()}
     seconds = round(perf_counter() - start, 1)
-    return {"seed": config["seed"], "train": trainer.curves["train_oa"][-1], **scores} | {
+    return {
+        "seed": config["seed"],
+        "train": trainer.curves["train_oa"][-1],
+        **scores,
         "parameters": count_parameters(net),
         "seconds": seconds,
     }

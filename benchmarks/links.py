@@ -39,7 +39,7 @@ from _cli import (
 )
 from _files import check_writable, write_json, write_text
 from _link_graphs import GENERATED, graph_name, load_graph
-from _link_net import Diverged, fit
+from _link_net import KEPT, Diverged, fit
 from _link_pictures import NAMES, plot_points, plot_scores
 from _record import device_state, git_state, versions
 from _report import check_once, csv_table, markdown_table, percent
@@ -77,8 +77,7 @@ def fit_or_lose(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Te
     try:
         return fit(graph, config)
     except Diverged:
-        about = {key: config[key] for key in ("manifold", "channels", "lr", "dropout", "seed")}
-        return about | {"val": -1.0, "loss": None}, None
+        return {key: config[key] for key in KEPT} | {"val": -1.0, "loss": None}, None
 
 
 def chosen(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Checks of arguments: one line that names the argument and its value.
 
-Shapes and dtypes are always checked, they cost nothing. Values are looked at only after
+Shapes and dtypes are always checked, they cost nothing. Most values are looked at only after
 :func:`set_validation`, because on a GPU that waits for the device, and never while compiling. What
-would otherwise read beyond memory is always looked at: offsets of a graph, on the CPU, and whether
-a ``batch`` is sorted.
+loops follow without looking is always checked: on the CPU offsets and indices, and on every device
+whether a ``batch`` is sorted.
 """
 
 import math

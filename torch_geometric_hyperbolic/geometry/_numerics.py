@@ -156,12 +156,12 @@ def limited_exp(s: Tensor) -> Tensor:
 
 
 def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float64 numbers in ``dtype``, in float32 cut at :data:`ROOM` of its largest: coordinates of
-    tangent vectors of the hyperboloid grow like the exponential of the radius.
+    """Float64 numbers in ``dtype``; in float32 finite ones are cut at :data:`ROOM` of its largest:
+    coordinates of tangent vectors of the hyperboloid grow like the exponential of the radius.
     """
-    largest = ROOM * torch.finfo(dtype).max
     if dtype == x.dtype:
         return x
+    largest = ROOM * torch.finfo(dtype).max
     return torch.where(x.isinf(), x, x.clamp(-largest, largest)).to(dtype)
 
 

@@ -83,6 +83,7 @@ def _gegenbauer(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _rule(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """:func:`_gegenbauer` as a constant of what is compiled, where it is not traced."""
     return _gegenbauer(n)
 
 

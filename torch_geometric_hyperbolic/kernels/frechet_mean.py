@@ -8,8 +8,8 @@ hyperbolic space. In the frame of ``rel`` at :math:`m` its gradient is
     H v = \sum_j w_j \bigl[\zeta_j v + (1 - \zeta_j) \langle u_j, v \rangle u_j \bigr], \qquad
     \zeta_j = s_j \coth s_j, \quad s_j = \sqrt c\, d(m, x_j),
 
-with :math:`u_j` the direction of :math:`\operatorname{rel}(m, x_j)` (Pennec, `"Hessian of the
-Riemannian squared distance"` (2017)). The step with :math:`\sum w_j / \sum w_j \zeta_j` always
+with :math:`u_j` the direction of :math:`\operatorname{rel}(m, x_j)` (Pennec, "Hessian of the
+Riemannian squared distance" (2017)). The step with :math:`\sum w_j / \sum w_j \zeta_j` always
 descends (Zhang and Sra, `"First-order Methods for Geodesically Convex Optimization"
 <https://arxiv.org/abs/1602.06053>`_, lemma 5); Newton's step is taken where it descends further.
 Weights here sum to one in each group. Euclidean space is :math:`c = 0`, all :math:`\zeta_j = 1`.
@@ -99,9 +99,8 @@ def directions(relative: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     r"""Unit vectors :math:`u_j` and :math:`\zeta_j` of the Hessian from ``rel(m, x_j)``."""
     length = _lengths(relative)
     s = 2 * c.sqrt() * length
-    positive = length > 0
     zeta = torch.where(s > 0, s / torch.where(s > 0, s, 1.0).tanh(), 1.0)
-    return relative / torch.where(positive, length, 1.0), zeta
+    return relative / torch.where(length > 0, length, 1.0), zeta
 
 
 if WITH_NUMBA:

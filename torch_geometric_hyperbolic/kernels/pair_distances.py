@@ -20,8 +20,8 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
 
     with the scalars of :func:`edge_coefficients`, so that no difference of points is stored:
     :math:`O(E P Q n)` time and :math:`O(E (P + Q) n + E P Q)` memory where fused, and
-    :math:`O(E P Q n)` memory elsewhere. In Euclidean space :math:`c` and the gaps are 1 there and
-    :math:`d = \sqrt q`.
+    :math:`O(E P Q n)` memory elsewhere. In Euclidean space :math:`q` is taken with
+    :math:`c` and the gaps 1, and :math:`d = \sqrt q`.
 
     Args:
         x (torch.Tensor): points, ``[E, P, ambient_dim]``.

@@ -82,12 +82,12 @@ class Hyperbolic(Manifold):
     def busemann(self, x: Tensor, direction: Tensor) -> Tensor:
         return self.geometry.busemann(x, direction, c=self.c)
 
-    def transp0(self, x: Tensor, v: Tensor) -> Tensor:
-        return self.geometry.transp0(x, v, c=self.c)
-
     def busemann0(self, v: Tensor, direction: Tensor) -> Tensor:
         p, gap = _ball.exp0_with_gap(v.double() / self.rel_unit, self.c)
         return _ball.busemann_with_gap(p, gap, direction, self.c).to(v.dtype)
+
+    def transp0(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.geometry.transp0(x, v, c=self.c)
 
     def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
         return self.geometry.transp0back(x, u, c=self.c)

@@ -38,7 +38,7 @@ def check_layer(
     In float32 and float64, on small generated graphs, in evaluation mode: outputs lie on the
     manifold and keep the dtype; nodes and edges may be permuted; graphs in one batch do not see
     each other; nodes without edges, graphs without edges and duplicate points give points;
-    gradients reach the points, and are finite as outputs are, from the origin to beyond the
+    gradients reach the points; outputs and gradients are finite from the origin to beyond the
     boundary; copying, pickling and loading a state keep the function; ``reset_parameters`` changes
     it.
 

@@ -101,11 +101,8 @@ def coordinate_gradients(start, stop, v, rowptr, z, pivot, grad_z, cuts, d_v):
     window, across = np.empty((longest, channels)), np.zeros((channels + 1, longest))
     leaders = np.zeros((channels + 1, rank))
     factor, columns = np.zeros((rank + 1, longest)), np.zeros((rank + 1, longest))
-    inner, lower, rows = (
-        np.empty((rank + 1, rank + 1)),
-        np.empty((rank, rank)),
-        np.zeros((longest, rank)),
-    )
+    inner, lower = np.empty((rank + 1, rank + 1)), np.empty((rank, rank))
+    rows = np.zeros((longest, rank))
     total, along = np.empty((longest, channels + 1)), np.empty((rank + 1, channels + 1))
     for i in range(start, stop):
         first, size = rowptr[i], rowptr[i + 1] - rowptr[i]

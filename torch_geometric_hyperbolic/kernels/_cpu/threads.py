@@ -32,7 +32,7 @@ def parallel(
     If these hold few numbers the loop runs in this thread alone, unless it is to be spread
     ``always``, as one that looks at every number many times.
     """
-    arrays = as_arrays(*args)
+    arrays = [_as_array(arg) for arg in args]
     alone = not always and _numbers(arrays) < FEW
     threads = 1 if alone else max(1, min(torch.get_num_threads(), size))
     cuts = [size * part // threads for part in range(threads + 1)]
@@ -58,12 +58,8 @@ def parallel(
         other.result()
 
 
-def as_arrays(*args: Any) -> list[Any]:
-    """Tensors as contiguous arrays, also those in named tuples; anything else as it is."""
-    return [_as_array(arg) for arg in args]
-
-
 def _as_array(arg: Any) -> Any:
+    """A tensor as a contiguous array, also those in a named tuple; anything else as it is."""
     if isinstance(arg, torch.Tensor):
         return arg.detach().contiguous().numpy()
     return type(arg)(*map(_as_array, arg)) if hasattr(arg, "_fields") else arg

@@ -63,54 +63,36 @@ class FusedEdges(NamedTuple):
         return self._sum(terms.of_sources())
 
     def _extreme(self, terms: Terms) -> Tensor:
+        norm: Any = self.norm
         sign = _ones(terms)
-        if self.norm is not None and self.norm.weight is not None:
-            sign = torch.where(self.norm.weight < 0, -sign, sign)
-        learns = self.norm is not None and _learns(self.norm)
+        if norm is not None and norm.weight is not None:
+            sign = torch.where(norm.weight < 0, -sign, sign)
+        learns = norm is not None and _learns(norm)
         terms, centre = _centred(terms) if learns else (terms, 0.0)
         z, edge, total, squares = terms.extremes(sign if self.reduce == "max" else -sign)
-        scale, shift = _ones(terms), total.new_zeros(total.shape)
-        if self.norm is not None:
-            scale, shift = self._affine(total, squares, terms.num_edges(), centre)
+        if learns:
+            scale, shift = _by_batch(norm, total, squares, terms.num_edges(), centre)
+        elif norm is not None:
+            scale, shift = _by_running(norm)
+        else:
+            scale, shift = _ones(terms), total.new_zeros(total.shape)
         slope = _slope(self.activation)
         out = affine_activation(z, edge, scale, shift, 1.0 if slope is None else slope)
         return out if slope is not None else torch.where(edge >= 0, self.activation(out), 0.0)
 
     def _sum(self, terms: EdgeTerms) -> Tensor:
-        if self.norm is not None:
-            learns = _learns(self.norm)
-            terms, centre = _centred(terms) if learns else (terms, 0.0)
-            _, _, total, squares = terms.extremes(_ones(terms)) if learns else (None,) * 4
-            scale, shift = self._affine(total, squares, terms.num_edges(), centre)
-            terms = terms.affine(scale, shift)
+        norm: Any = self.norm
+        if norm is not None and _learns(norm):
+            terms, centre = _centred(terms)
+            _, _, total, squares = terms.extremes(_ones(terms))
+            terms = terms.affine(*_by_batch(norm, total, squares, terms.num_edges(), centre))
+        elif norm is not None:
+            terms = terms.affine(*_by_running(norm))
         out = edge_sum(*terms, _slope(self.activation))
         if self.reduce == "sum":
             return out
         count = terms.rowptr.diff()[:, None]
         return out / torch.where(count > 0, count, 1).to(out.dtype)
-
-    def _affine(
-        self, total: Tensor | None, squares: Tensor | None, count: int, centre: Tensor | float
-    ) -> tuple[Tensor, Tensor]:
-        """The batch norm as ``scale * z + shift``, ``[F]`` in float64, its statistics updated, of
-        values ``z`` that ``centre`` was taken off.
-        """
-        norm: Any = self.norm
-        if _learns(norm):
-            assert total is not None and squares is not None
-            weight, bias = norm.weight, norm.bias
-            weight = torch.ones_like(total) if weight is None else _widened(weight)
-            bias = torch.zeros_like(total) if bias is None else _widened(bias)
-            scale, shift, mean, variance = batch_affine(
-                total, squares, weight, bias, count, norm.eps
-            )
-            _update(norm, mean + centre, variance, count / (count - 1))
-            return scale, shift
-        scale = (norm.running_var.double() + norm.eps).rsqrt()
-        if norm.weight is not None:
-            scale = scale * norm.weight
-        shift = -norm.running_mean.double() * scale
-        return scale, shift if norm.bias is None else shift + norm.bias
 
 
 def fused_edges(nn: Any, aggr_module: Any, num_edges: int) -> FusedEdges | None:
@@ -154,6 +136,29 @@ def _batch_norm(norm: Any, num_edges: int) -> torch.nn.BatchNorm1d | None:
 def _learns(norm: torch.nn.BatchNorm1d) -> bool:
     """Whether the statistics of the batch are used."""
     return norm.training or norm.running_mean is None
+
+
+def _by_batch(
+    norm: Any, total: Tensor, squares: Tensor, count: int, centre: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """The batch norm as ``scale * z + shift``, ``[F]`` in float64, by the statistics of values
+    ``z`` that ``centre`` was taken off; the running statistics are updated.
+    """
+    weight, bias = norm.weight, norm.bias
+    weight = torch.ones_like(total) if weight is None else _widened(weight)
+    bias = torch.zeros_like(total) if bias is None else _widened(bias)
+    scale, shift, mean, variance = batch_affine(total, squares, weight, bias, count, norm.eps)
+    _update(norm, mean + centre, variance, count / (count - 1))
+    return scale, shift
+
+
+def _by_running(norm: Any) -> tuple[Tensor, Tensor]:
+    """The same by the running statistics."""
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    shift = -norm.running_mean.double() * scale
+    return scale, shift if norm.bias is None else shift + norm.bias
 
 
 def _centred(terms: T) -> tuple[T, Tensor | float]:

@@ -51,13 +51,15 @@ class HyperbolicDGCNN(torch.nn.Module):
     features, as in `"PointNet++" <https://arxiv.org/abs/1706.02413>`_.
 
     With ``frame='local'`` the first edge convolution reads its windows in their own frames
-    (:class:`~torch_geometric_hyperbolic.nn.HyperbolicEdgeConv`). What it returns no isometry of the
-    input points changes, so neither do the later layers' results nor the logits. With ``ratios``
-    below 1 that holds for rotations and reflections only, as sampling starts from the point
-    farthest from the origin.
+    (:class:`~torch_geometric_hyperbolic.nn.HyperbolicEdgeConv`). Its output is the same under every
+    isometry of the input points, and so are the later layers' and the logits. With ``ratios`` below
+    1 that holds for rotations and reflections only, as sampling starts from the point farthest from
+    the origin.
 
     The default configuration has 81,416 parameters (plus one for a learnable curvature). Points
     start at moderate radius; :meth:`radii` tells where they are.
+
+    Cost: that of its convolutions, over :math:`k` edges per point, and of their graphs.
 
     Args:
         in_channels (int, optional): Coordinates of an input point. (default: :obj:`3`)
@@ -83,8 +85,6 @@ class HyperbolicDGCNN(torch.nn.Module):
           sphere; sorted batch vector :math:`(|\mathcal{V}|)` *(optional)*; number of clouds
           *(optional)*, which without batch vector are all of one size
         - **output:** logits, one row per cloud
-
-    Cost: that of its convolutions, over :math:`k` edges per point, and of their graphs.
 
     Raises:
         TypeError, ValueError: naming the argument, for sizes, ``ratios`` or a ``frame`` that do not

@@ -35,6 +35,12 @@ def global_tangent_pool(
     Returns:
         One point per graph, ``[size, ambient_dim]``; the origin for an empty one.
 
+    Raises:
+        TypeError, ValueError: naming the argument, for another ``reduce``, a ``manifold`` that is
+            not one, points or a ``batch`` of another shape or dtype, or, on the CPU, a ``size``
+            below what ``batch`` asks for.
+        IndexError: on the CPU, if ``batch`` is negative.
+
     Example:
         >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
@@ -52,7 +58,7 @@ def global_midpoint_pool(
     r"""The midpoint of each graph's points,
     :class:`~torch_geometric_hyperbolic.nn.MidpointAggregation`.
 
-    Arguments and result as those of :func:`global_tangent_pool`.
+    Arguments, result and errors as those of :func:`global_tangent_pool`.
 
     Example:
         >>> import torch
@@ -69,7 +75,7 @@ def global_frechet_mean_pool(
     r"""The Frechet mean of each graph's points,
     :class:`~torch_geometric_hyperbolic.nn.FrechetMeanAggregation`.
 
-    Arguments and result as those of :func:`global_tangent_pool`.
+    Arguments, result and errors as those of :func:`global_tangent_pool`.
 
     Example:
         >>> import torch
