@@ -140,6 +140,18 @@ def test_points_inside_the_ball_are_left_as_they_are(c, dtype):
 
 
 @sweep
+@pytest.mark.parametrize("n", [1, 3, 4, 64])
+def test_points_beyond_the_ball_end_up_at_its_end(n, c, dtype):
+    """Between the radii of the numerics page: at twice the smallest gap, which a few roundings of
+    coordinates move, each of them the gap by at most 2 eps.
+    """
+    least, most = (16.2, 17.4) if dtype == torch.float32 else (34.4, 35.4)
+    x = poincare.projx((5 / c**0.5 * directions(500, n)).to(dtype), c=c).double()
+    radius = c**0.5 * poincare.dist(torch.zeros_like(x), x, c=c)
+    assert (radius > least).all() and (radius < most).all()
+
+
+@sweep
 def test_the_space_part_is_the_point_of_the_hyperboloid(c, dtype):
     space = torch.stack([space_part("lorentz", r, directions(20, 3), c) for r in RADII]).to(dtype)
     out = lorentz.projx(with_some_time("lorentz", space, c), c=c)
