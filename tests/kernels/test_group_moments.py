@@ -126,3 +126,10 @@ def test_second_derivatives_are_refused():
     mean, _, _ = group_moments(points.requires_grad_(), weight, index, GROUPS)
     with pytest.raises(RuntimeError, match="group_moments is once differentiable"):
         torch.autograd.grad(mean.sum(), points, create_graph=True)
+
+
+def test_a_point_alone_is_its_mean(fused):  # noqa: F811
+    """To the last bit: what is made of the difference may be large, far from the origin."""
+    points, weight = torch.rand(GROUPS, 3).double(), torch.rand(GROUPS, 2).double() + 0.1
+    mean, variance, _ = group_moments(points, weight, torch.arange(GROUPS), GROUPS)
+    assert torch.equal(mean, points[:, None].expand_as(mean)) and not variance.any()

@@ -5,7 +5,9 @@ import torch
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import to_torch_coo_tensor, to_torch_csc_tensor, to_torch_csr_tensor
 
-from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency
+from torch_geometric_hyperbolic.manifolds import Euclidean
+from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv
+from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, is_grouped
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 needs_numba = pytest.mark.skipif(not WITH_NUMBA, reason="indices are checked in the loops")
@@ -117,3 +119,19 @@ def test_an_index_out_of_range_is_named(row, flow):
     message = rf"^'edge_index' must hold {name} indices in \[0, {SIZES[row]}\) \(got 0 to 9\)$"
     with pytest.raises(IndexError, match=message):
         group_adjacency(edge_index if flow == FORWARD else edge_index.flip(0), SIZES, flow)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64, torch.uint16], ids=str)
+def test_what_are_no_indices_is_left_to_pyg(dtype):
+    assert group_adjacency(EDGES.to(dtype), SIZES, FORWARD) is None
+    conv = HyperbolicEdgeConv(torch.nn.Linear(6, 4), manifold=Euclidean())
+    with pytest.raises(ValueError, match=f"to be of integer type .got '{dtype}'"):
+        conv(torch.randn(6, 3), EDGES.to(dtype))
+
+
+def test_grouped_edges_are_known_by_their_order():
+    by_target = EDGES[:, EDGES[1].argsort()]
+    assert not is_grouped(EDGES, FORWARD) and is_grouped(by_target, FORWARD)
+    assert not is_grouped(EDGES.flip(0), BACKWARD) and is_grouped(by_target.flip(0), BACKWARD)
+    assert not is_grouped(EdgeIndex(EDGES), FORWARD) and is_grouped(EdgeIndex(by_target), FORWARD)
+    assert is_grouped(EDGES[:, :0], FORWARD) and is_grouped(transposed("CSR", EDGES), FORWARD)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+from torch_geometric.explain.algorithm.utils import set_masks
 
 from tests.nn.conv.helpers import CURVED, SPACES, assert_near, edges, pickled, points
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
@@ -230,3 +231,14 @@ def test_small_weights_keep_their_ratio_under_autocast():
     expected = conv(None, x, edge_index)[1]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(conv(None, x, edge_index)[1], expected, rtol=0.02, atol=0.02)
+
+
+@each_space
+def test_an_explanation_that_takes_an_edge_off_takes_its_points_off(manifold):
+    conv, (h, x, _) = layer(manifold), case(manifold)
+    edge_index = torch.tensor([[0, 1, 2, 3], [5, 5, 5, 6]])
+    moved = torch.cat([manifold.move(x[:1], torch.ones(2, 3).double()), x[1:]])
+    mask = torch.tensor([0.0, 1.0, 1.0, 1.0]).double()
+    set_masks(conv, mask, edge_index, apply_sigmoid=False)
+    for one, other in zip(conv(h, x, edge_index), conv(h, moved, edge_index), strict=True):
+        assert_near(one[5], other[5])

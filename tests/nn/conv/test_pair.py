@@ -63,3 +63,11 @@ def test_edges_of_other_nodes_are_named_where_values_are_looked_at(make, validat
     x = points(ball, 4, 3, dtype=torch.float32)
     with pytest.raises(ValueError, match=r"'edge_index' must hold source indices in \[0, 4\)"):
         called(make(ball), x, torch.tensor([[0, 4], [1, 2]]))
+
+
+@each_layer
+def test_three_sets_of_points_are_refused(make):
+    ball = PoincareBall()
+    layer, x = make(ball).double(), points(ball, 6, 3)
+    with pytest.raises(ValueError, match=r"'x' must be points, or a pair .*\(got 3\)"):
+        called(layer, (x, x, x), edges(6, 6, 20))

@@ -1,11 +1,17 @@
 """Moments of groups of points, a group at a time: see :mod:`kernels.group_moments`."""
 
-from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
+from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
 
 
 @compiled
 def _positive(mass):
     return mass if mass > 0 else 1.0
+
+
+@compiled_in_order
+def _share(weight, mass):
+    """Exactly 1 for a point alone, whose mean it is, to the last bit."""
+    return weight / _positive(mass)
 
 
 @compiled
@@ -17,22 +23,20 @@ def moments(start, stop, points, weight, rowptr, order, mean, variance, mass):
         variance[group] = 0
         mass[group] = 0
         for position in range(rowptr[group], rowptr[group + 1]):
+            mass[group] += weight[order[position]]
+        for position in range(rowptr[group], rowptr[group + 1]):
             e = order[position]
             for s in range(means):
-                mass[group, s] += weight[e, s]
+                share = _share(weight[e, s], mass[group, s])
                 for f in range(channels):
-                    mean[group, s, f] += weight[e, s] * points[e, f]
-        for s in range(means):
-            mean[group, s] /= _positive(mass[group, s])
+                    mean[group, s, f] += share * points[e, f]
         for position in range(rowptr[group], rowptr[group + 1]):
             e = order[position]
             for s in range(means):
                 squared = 0.0
                 for f in range(channels):
                     squared += (points[e, f] - mean[group, s, f]) ** 2
-                variance[group, s] += weight[e, s] * squared
-        for s in range(means):
-            variance[group, s] /= _positive(mass[group, s])
+                variance[group, s] += _share(weight[e, s], mass[group, s]) * squared
 
 
 @compiled
@@ -52,7 +56,7 @@ def gradients(
             d_points[e] = 0
             for s in range(weight.shape[1]):
                 total, of_variance = _positive(mass[group, s]), d_variance[group, s]
-                share = weight[e, s] / total
+                share = _share(weight[e, s], mass[group, s])
                 along, squared = 0.0, 0.0
                 for f in range(channels):
                     offset = points[e, f] - mean[group, s, f]

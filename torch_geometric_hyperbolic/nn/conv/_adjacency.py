@@ -28,6 +28,20 @@ def num_edges(adjacency: Adj) -> int:
     return adjacency.size(-1) if adjacency.layout == torch.strided else adjacency._nnz()
 
 
+def is_grouped(adjacency: Adj, flow: str) -> bool:
+    """Whether edges are known to come in the order of their targets.
+
+    Those of a list are looked at on the CPU only: a GPU would have to be waited for.
+    """
+    if not isinstance(adjacency, Tensor) or adjacency.layout != torch.strided:
+        return True
+    if adjacency.device.type != "cpu" or torch.compiler.is_compiling() or adjacency.dim() != 2:
+        return False
+    edge_index = adjacency.as_tensor() if isinstance(adjacency, EdgeIndex) else adjacency
+    target = edge_index[1 if flow == "source_to_target" else 0]
+    return bool((target[1:] >= target[:-1]).all())
+
+
 def group_adjacency(
     adjacency: Adj, sizes: tuple[int, int], flow: str
 ) -> tuple[Tensor, Tensor] | None:
@@ -49,7 +63,9 @@ def group_adjacency(
         if not known or flow != "source_to_target" or adjacency.shape != sizes[::-1]:
             return None
         edge_index = adjacency.to_sparse_coo().indices().flip(0)
-    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
+    if edge_index.dim() != 2 or edge_index.size(0) != 2:
+        return None
+    if edge_index.dtype not in (*SMALL, torch.int64):
         return None
     source, target = edge_index if flow == "source_to_target" else edge_index.flip(0)
     return group_edges(source, target, *sizes)

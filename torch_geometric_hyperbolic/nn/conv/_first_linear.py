@@ -9,6 +9,21 @@ from torch import Tensor
 
 LINEAR = (torch.nn.Linear, torch_geometric.nn.Linear)
 
+#: Where modules come from that treat all rows of a matrix alike.
+WITHOUT_ORDER = tuple(
+    f"torch.nn.modules.{file}"
+    for file in ("activation", "batchnorm", "container", "dropout", "linear", "normalization")
+) + (
+    "torch_geometric.nn.aggr.basic",
+    "torch_geometric.nn.aggr.fused",
+    "torch_geometric.nn.aggr.multi",
+    "torch_geometric.nn.aggr.quantile",
+    "torch_geometric.nn.dense.linear",
+    "torch_geometric.nn.models.mlp",
+    "torch_geometric.nn.norm.batch_norm",
+    "torch_geometric_hyperbolic",
+)
+
 
 class Split(NamedTuple):
     """A network as a linear layer and what follows it."""
@@ -31,6 +46,15 @@ def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
     if type(first) not in LINEAR or has_hooks(first) or has_hooks(nn):
         return None
     return Split(first, rest)
+
+
+def takes_any_order(*modules: Any) -> bool:
+    """Whether modules are known to make of rows, or of their groups, the same in every order, and
+    nobody watches in which order the rows come.
+    """
+    parts = [part for module in modules for part in module.modules()]
+    known = all(type(part).__module__.startswith(WITHOUT_ORDER) for part in parts)
+    return known and not any(map(has_hooks, parts))
 
 
 def has_hooks(module: Any) -> bool:

@@ -10,7 +10,11 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 
 def sources_and_targets(x: Tensor | PairTensor) -> PairTensor:
     """Sources and targets, which one set of points is both of."""
-    return (x[0], x[1]) if isinstance(x, (tuple, list)) else (x, x)
+    if not isinstance(x, (tuple, list)):
+        return x, x
+    if len(x) != 2:
+        raise ValueError(f"'x' must be points, or a pair of sources and targets (got {len(x)})")
+    return x[0], x[1]
 
 
 def checked_pair(

@@ -145,7 +145,13 @@ class EquivariantConv(MessagePassing):
 
     def message(self, h_i: Tensor, h_j: Tensor, x_i: Tensor, x_j: Tensor) -> Tensor:
         distance = pair_distances(x_i, x_j, self.manifold).flatten(1)  # [E, P * P]
-        return self.message_nn(torch.cat([h_i, h_j, distance], dim=-1))
+        message = self.message_nn(torch.cat([h_i, h_j, distance], dim=-1))
+        # The weights of points with it: an explainer's mask takes off both.
+        return torch.cat([message, self._weights(self.lin_neighbour(message), x_j)], dim=-1)
+
+    def _weights(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Positive weights, ``[*, P' * P]``."""
+        return softplus(logits) + LEAST_WEIGHT[working_dtype(x)]
 
     def aggregate(
         self,
@@ -155,9 +161,9 @@ class EquivariantConv(MessagePassing):
         index: Tensor,
         dim_size: Optional[int] = None,
     ) -> tuple[Tensor, Tensor]:
-        mean = super().aggregate(inputs, index, dim_size=dim_size)
-        logits = torch.cat([self.lin_neighbour(inputs), self.lin_own(mean)])
-        weight = softplus(logits) + LEAST_WEIGHT[working_dtype(own)]
+        messages, of_neighbours = inputs.tensor_split([self.out_channels], dim=-1)
+        mean = super().aggregate(messages, index, dim_size=dim_size)
+        weight = torch.cat([of_neighbours, self._weights(self.lin_own(mean), own)])
         weight = weight.view(-1, self.out_points, self.in_points).transpose(1, 2)
         node = torch.cat([index, torch.arange(own.size(0), device=index.device)])
         points = midpoints(

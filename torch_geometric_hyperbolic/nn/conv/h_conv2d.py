@@ -31,7 +31,7 @@ from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair, centre
 
 class HConv2d(torch.nn.Module):
     r"""H-Conv of "Geometric Deep Learning for Inverse Graphics" (S. Kozlukov, 2020) for images of
-    points, the :class:`torch.nn.Conv2d` of a manifold.
+    points, the :class:`torch.nn.Conv2d` of a manifold (without ``groups``, and padded by numbers).
 
     .. math::
         \text{H-Conv 0.2 (pivot):} \quad
@@ -92,10 +92,12 @@ class HConv2d(torch.nn.Module):
         TypeError, ValueError: naming the argument, for a wrong shape, dtype or manifold.
 
     Example:
+        >>> import torch
         >>> from torch_geometric_hyperbolic.manifolds import PoincareBall
         >>> ball = PoincareBall()
         >>> conv = HConv2d(3, 8, kernel_size=3, padding=1, manifold=ball)
-        >>> conv(ball.random(2, 5, 5, 3).permute(0, 3, 1, 2)).shape
+        >>> image = torch.rand(2, 3, 5, 5)  # a verb takes the coordinates of a point last
+        >>> conv(ball.exp0(image.movedim(1, -1)).movedim(-1, 1)).shape
         torch.Size([2, 8, 5, 5])
     """
 

@@ -5,10 +5,8 @@ from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
-from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.inits import reset
-from torch_geometric.typing import Adj, OptTensor, PairOptTensor, PairTensor
+from torch_geometric.typing import Adj, PairTensor
 
 from torch_geometric_hyperbolic.checks import (
     check_edge_index,
@@ -20,33 +18,33 @@ from torch_geometric_hyperbolic.checks import (
     check_weight,
 )
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
-from torch_geometric_hyperbolic.kernels.dispatch import in_transforms
 from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.conv._adjacency import group_adjacency, with_int64
+from torch_geometric_hyperbolic.nn.conv._adjacency import (
+    group_adjacency,
+    is_grouped,
+    num_edges,
+    with_int64,
+)
+from torch_geometric_hyperbolic.nn.conv._edge_messages import EdgeMessages
 from torch_geometric_hyperbolic.nn.conv._edge_terms import (
     Terms,
     edge_terms,
     relative_vectors,
     window_terms,
 )
-from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
-from torch_geometric_hyperbolic.nn.conv._fused_edges import REDUCTIONS, fused_edges
-from torch_geometric_hyperbolic.nn.conv._pair import sources_and_targets
-from torch_geometric_hyperbolic.nn.conv._window import (
-    Description,
-    describe_edges,
-    in_local_frame,
+from torch_geometric_hyperbolic.nn.conv._first_linear import (
+    Split,
+    split_first_linear,
+    takes_any_order,
 )
+from torch_geometric_hyperbolic.nn.conv._fused_edges import FusedEdges, fused_edges
+from torch_geometric_hyperbolic.nn.conv._pair import sources_and_targets
+from torch_geometric_hyperbolic.nn.conv._window import Description, in_local_frame
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
-from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
-
-#: Hooks of message passing that a subclass may change, and the steps that may be watched.
-HOOKS = ("message", "aggregate", "update", "edge_update")
-WATCHED = ("propagate", "message", "aggregate")
 
 
-class HyperbolicEdgeConv(MessagePassing):
+class HyperbolicEdgeConv(EdgeMessages):
     r"""The hyperbolic edge convolution of "Geometric Deep Learning for Inverse Graphics"
     (S. Kozlukov, 2020), the `EdgeConv <https://arxiv.org/abs/1801.07829>`_ of points of a manifold.
 
@@ -141,22 +139,7 @@ class HyperbolicEdgeConv(MessagePassing):
         self.frame = frame
         self.reset_parameters()
 
-    def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
-        """Where PyG compiles a class's ``propagate``, when one is made or unpickled.
-
-        It compiles no subclass of a compiled class, which would keep its parent's hooks and, for
-        explanations, its parent's ``propagate``, which knows no masks.
-        """
-        own: Any = type(self)
-        parents = (base for base in own.__mro__ if issubclass(base, MessagePassing))
-        parent = next(base for base in parents if "propagate" in base.__dict__)
-        if any(getattr(own, hook) is not getattr(parent, hook) for hook in HOOKS):
-            own.propagate = MessagePassing.propagate
-        super()._set_jittable_templates(raise_on_error)
-        own._orig_propagate = MessagePassing.propagate
-
     def _description(self) -> Optional[Description]:
-        """How windows are described; :obj:`None` for their raw coordinates."""
         return in_local_frame if self.frame == "local" else None
 
     def reset_parameters(self) -> None:
@@ -172,11 +155,12 @@ class HyperbolicEdgeConv(MessagePassing):
             return self._convolve_pair(source, target, rowptr, col, split)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
-        graph = None
         if split is not None and self._may_fuse(source):
-            graph = group_adjacency(edge_index, sizes, self.flow)
-        if split is not None and graph is not None:
-            return self._convolve_grouped(source, target, *graph, split)
+            fused = fused_edges(self.nn, self.aggr_module, num_edges(edge_index))
+            may_group = fused is not None or self._may_reorder(edge_index, split)
+            graph = group_adjacency(edge_index, sizes, self.flow) if may_group else None
+            if graph is not None:
+                return self._convolve_grouped(source, target, *graph, split, fused)
         return self._convolve(source, target, with_int64(edge_index), split)
 
     def _convolve_pair(
@@ -186,7 +170,8 @@ class HyperbolicEdgeConv(MessagePassing):
         size = target.shape[self.node_dim]
         check_offsets(rowptr, col, source.shape[self.node_dim], size)
         if split is not None and self._may_fuse(source):
-            return self._convolve_grouped(source, target, rowptr.long(), col.int(), split)
+            fused = fused_edges(self.nn, self.aggr_module, col.size(0))
+            return self._convolve_grouped(source, target, rowptr.long(), col.int(), split, fused)
         pair = (col.long(), targets_of_edges(rowptr, col.size(0)))
         edge_index = torch.stack(pair if self.flow == "source_to_target" else pair[::-1])
         return self._convolve(source, target, edge_index, split, rowptr.long())
@@ -211,31 +196,24 @@ class HyperbolicEdgeConv(MessagePassing):
         return self.manifold.ambient_dim(inputs // 2)
 
     def _may_fuse(self, x: Tensor) -> bool:
-        """Whether nobody watches, or has changed, the steps of message passing."""
-        own = all(getattr(type(self), hook) is getattr(HyperbolicEdgeConv, hook) for hook in HOOKS)
-        plain = own and not self.explain and self.decomposed_layers == 1
-        watched = any(
-            getattr(self, f"_{step}_forward_pre_hooks") or getattr(self, f"_{step}_forward_hooks")
-            for step in WATCHED
-        )
+        """Whether there are kernels for such points, and message passing needs not be seen."""
         half = x.dtype in (torch.float16, torch.bfloat16)
         usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
-        return plain and usual and not watched and fused_engine(x) is not None
+        return usual and self._is_plain() and fused_engine(x) is not None
 
-    def _reduces_segments(self, messages: Tensor) -> bool:
-        """Whether sorted edges are reduced as segments, which is faster than scatter."""
-        if in_transforms():
-            return False
-        reduce = REDUCTIONS.get(type(self.aggr_module))
-        if reduce not in ("max", "min"):
-            return reduce is not None
-        # PyTorch's own gradient is wrong where several values of a segment are the largest.
-        usable = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
-        # torch-scatter's extremes skip NaN; only on the CPU does a look at them cost little.
-        return usable and messages.device.type == "cpu" and not messages.isnan().any()
+    def _may_reorder(self, edge_index: Adj, split: Split) -> bool:
+        """Whether edges may be grouped by their targets before ``nn`` and the rest see them."""
+        parts = (split.rest, self.aggr_module)
+        return takes_any_order(*parts) or is_grouped(edge_index, self.flow)
 
     def _convolve_grouped(
-        self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
+        self,
+        source: Tensor,
+        target: Tensor,
+        rowptr: Tensor,
+        col: Tensor,
+        split: Split,
+        fused: Optional[FusedEdges],
     ) -> Tensor:
         """Without message passing: edges come grouped by their targets."""
         describe = self._description()
@@ -245,7 +223,6 @@ class HyperbolicEdgeConv(MessagePassing):
         else:
             vectors = relative_vectors(source, target, rowptr, col, self.manifold)
             terms = window_terms(split.linear, *describe(vectors, rowptr), rowptr)
-        fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused.reduced(terms), self.manifold)
         messages = split.rest(edge_values(*terms.of_sources()))
@@ -258,87 +235,6 @@ class HyperbolicEdgeConv(MessagePassing):
             index = targets_of_edges(rowptr, col.size(0))
             out = self.aggr_module(messages, index, dim_size=size, dim=self.node_dim)
         return out if acts_on_points(self.aggr_module) else exp0(out, self.manifold)
-
-    def _convolve(
-        self,
-        source: Tensor,
-        target: Tensor,
-        edge_index: Adj,
-        split: Optional[Split],
-        rowptr: OptTensor = None,
-    ) -> Tensor:
-        p_i, s_i = self.manifold.chart(target)
-        p_j, s_j = (p_i, s_i) if source is target else self.manifold.chart(source)
-        absolute = self.manifold.log0(target)
-        relative: PairOptTensor = (None, None)
-        if split is not None and self._description() is None:
-            weight = split.linear.weight.chunk(2, dim=1)
-            absolute = linear(absolute, weight[0], split.linear.bias)
-            relative_i = linear(p_i.double(), weight[1].double())
-            relative_j = relative_i
-            if source is not target:
-                relative_j = linear(p_j.double(), weight[1].double())
-            relative = (relative_j, relative_i)
-
-        out = self.propagate(
-            edge_index,
-            p=(p_j, p_i),
-            s=(s_j, s_i),
-            absolute=absolute if source is target else (None, absolute),
-            relative=relative,
-            rowptr=rowptr,
-            num_targets=target.shape[self.node_dim],
-        )
-        return out if acts_on_points(self.aggr_module) else self.manifold.exp0(out)
-
-    def message(
-        self,
-        p_i: Tensor,
-        p_j: Tensor,
-        s_i: Tensor,
-        s_j: Tensor,
-        absolute_i: Tensor,
-        relative_i: OptTensor,
-        relative_j: OptTensor,
-        index: Tensor = None,  # type: ignore[assignment]  # annotated alike in all hooks, for PyG
-        dim_size: Optional[int] = None,
-        num_targets: Optional[int] = None,
-    ) -> Tensor:
-        on_nodes = relative_i is not None
-        if relative_i is None or relative_j is None:
-            relative_i, relative_j = p_i, p_j
-        alpha, beta = self.manifold.rel_coefficients(p_i, s_i, p_j, s_j)
-        difference = (relative_j - relative_i).to(alpha.dtype)
-        relative = alpha * difference - beta * relative_i.to(alpha.dtype)
-        relative = relative.to(absolute_i.dtype)
-        describe = self._description()
-        if describe is not None:
-            size = dim_size if num_targets is None else num_targets
-            if index is None or size is None:
-                raise ValueError("'index' must reach 'message', with 'dim_size' (got None)")
-            absolute_i, relative = describe_edges(describe, relative, index, size)
-        split = split_first_linear(self.nn)
-        if split is None or not on_nodes:
-            out = self.nn(torch.cat([absolute_i, relative], dim=-1))
-        else:
-            out = split.rest(absolute_i + relative)
-        return self.manifold.exp0(out) if acts_on_points(self.aggr_module) else out
-
-    def aggregate(
-        self,
-        inputs: Tensor,
-        index: Tensor,
-        ptr: OptTensor = None,
-        dim_size: Optional[int] = None,
-        rowptr: OptTensor = None,
-        num_targets: Optional[int] = None,
-    ) -> Tensor:
-        if num_targets is not None:  # PyG counts the first of a pair where the flow is reversed
-            dim_size = num_targets
-        # Sorted by centre: segments are several times faster than scatter.
-        if rowptr is not None and self._reduces_segments(inputs):
-            return self.aggr_module(inputs, ptr=rowptr, dim_size=dim_size, dim=self.node_dim)
-        return super().aggregate(inputs, index, ptr, dim_size)
 
     def __repr__(self) -> str:
         frame = f", frame={self.frame!r}" if self.frame else ""

@@ -76,7 +76,8 @@ class SteerableConv(MessagePassing):
         radius (float, optional): Length :math:`r` of :math:`\operatorname{rel}` that half of the
             radial functions lie below. (default: :obj:`1.0`)
         **kwargs (optional): Additional arguments of
-            :class:`torch_geometric.nn.conv.MessagePassing` other than ``aggr``, which is the mean.
+            :class:`torch_geometric.nn.conv.MessagePassing` other than ``aggr``, which is the mean,
+            and ``node_dim``.
 
     Shapes:
         - **input:** features :math:`(|\mathcal{V}|, C_{in}, M_{in})`, points on ``manifold``
