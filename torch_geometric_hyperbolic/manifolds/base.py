@@ -13,8 +13,8 @@ from torch_geometric_hyperbolic.typing import Curvature
 class Manifold(GeooptManifold):
     r"""A space whose points are the features of nodes.
 
-    Layers are written with four verbs on *intrinsic* vectors (``n = channels`` entries, whatever the
-    number of coordinates of a point):
+    Layers are written with four verbs on *intrinsic* vectors (``n = channels`` entries, whatever
+    the number of coordinates of a point):
 
     ============== ==================================================== ==============
     verb           meaning                                              Euclidean twin
