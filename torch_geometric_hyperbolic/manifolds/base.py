@@ -13,7 +13,7 @@ from torch_geometric_hyperbolic.typing import Curvature
 class Manifold(GeooptManifold):
     r"""A space whose points are the features of nodes.
 
-    Layers are written with four verbs on *intrinsic* vectors (``n = channels`` entries, whatever
+    Layers are defined by four verbs on *intrinsic* vectors (``n = channels`` entries, whatever
     the number of coordinates of a point):
 
     ============== ==================================================== ==============

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch_geometric import EdgeIndex
+from torch_geometric.nn import EdgeConv
 from torch_geometric.utils import to_torch_coo_tensor, to_torch_csc_tensor, to_torch_csr_tensor
 
 from torch_geometric_hyperbolic.manifolds import Euclidean
@@ -121,12 +122,25 @@ def test_an_index_out_of_range_is_named(row, flow):
         group_adjacency(edge_index if flow == FORWARD else edge_index.flip(0), SIZES, flow)
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64, torch.uint16], ids=str)
-def test_what_are_no_indices_is_left_to_pyg(dtype):
-    assert group_adjacency(EDGES.to(dtype), SIZES, FORWARD) is None
-    conv = HyperbolicEdgeConv(torch.nn.Linear(6, 4), manifold=Euclidean())
-    with pytest.raises(ValueError, match=f"to be of integer type .got '{dtype}'"):
-        conv(torch.randn(6, 3), EDGES.to(dtype))
+NO_EDGES = {
+    "of integer type .got 'torch.bool'": EDGES.bool(),
+    "of integer type .got 'torch.complex64'": EDGES.to(torch.complex64),
+    "of integer type .got 'torch.uint16'": EDGES.to(torch.uint16),
+    "two-dimensional .got 0": torch.tensor(3),
+    "size '2' in the first": EDGES[:1],
+    "only supports integer tensors": EDGES.tolist(),
+}
+
+
+@pytest.mark.parametrize("message", NO_EDGES)
+@pytest.mark.parametrize("name", ["ReLU", "Hidden"])
+def test_what_are_no_edges_is_left_to_pyg(message, name):
+    """Also where the order of edges might matter."""
+    activation = type(name, (torch.nn.ReLU,), {"__module__": "elsewhere"})()
+    nn = torch.nn.Sequential(torch.nn.Linear(6, 4), activation, torch.nn.Linear(4, 4))
+    for conv in (HyperbolicEdgeConv(nn, manifold=Euclidean()), EdgeConv(nn)):
+        with pytest.raises(ValueError, match=message):
+            conv(torch.randn(6, 3), NO_EDGES[message])
 
 
 def test_grouped_edges_are_known_by_their_order():
@@ -134,4 +148,6 @@ def test_grouped_edges_are_known_by_their_order():
     assert not is_grouped(EDGES, FORWARD) and is_grouped(by_target, FORWARD)
     assert not is_grouped(EDGES.flip(0), BACKWARD) and is_grouped(by_target.flip(0), BACKWARD)
     assert not is_grouped(EdgeIndex(EDGES), FORWARD) and is_grouped(EdgeIndex(by_target), FORWARD)
+    told = EdgeIndex(by_target.to("meta"), sparse_size=SIZES, sort_order="col")
+    assert is_grouped(told, FORWARD) and not is_grouped(told, BACKWARD)
     assert is_grouped(EDGES[:, :0], FORWARD) and is_grouped(transposed("CSR", EDGES), FORWARD)

@@ -29,16 +29,21 @@ def num_edges(adjacency: Adj) -> int:
 
 
 def is_grouped(adjacency: Adj, flow: str) -> bool:
-    """Whether edges are known to come in the order of their targets.
+    """Whether edges that can be grouped are known to come in the order of their targets.
 
-    Those of a list are looked at on the CPU only: a GPU would have to be waited for.
+    Indices are looked at on the CPU only: a GPU would have to be waited for.
     """
+    forward = flow == "source_to_target"
     if not isinstance(adjacency, Tensor) or adjacency.layout != torch.strided:
         return True
-    if adjacency.device.type != "cpu" or torch.compiler.is_compiling() or adjacency.dim() != 2:
+    edge_index: Tensor = adjacency
+    if isinstance(adjacency, EdgeIndex):
+        if adjacency.is_sorted_by_col if forward else adjacency.is_sorted_by_row:
+            return True
+        edge_index = adjacency.as_tensor()
+    if edge_index.device.type != "cpu" or torch.compiler.is_compiling():
         return False
-    edge_index = adjacency.as_tensor() if isinstance(adjacency, EdgeIndex) else adjacency
-    target = edge_index[1 if flow == "source_to_target" else 0]
+    target = edge_index[1 if forward else 0]
     return bool((target[1:] >= target[:-1]).all())
 
 

@@ -18,7 +18,7 @@ from torch_geometric_hyperbolic.nn.resolver import acts_on_points
 from torch_geometric_hyperbolic.typing import WITH_TORCH_SCATTER
 
 #: Hooks of message passing that a subclass may change, and the steps that may be watched.
-HOOKS = ("message", "aggregate", "update", "edge_update")
+HOOKS = ("message", "aggregate", "message_and_aggregate", "update", "edge_update")
 WATCHED = ("propagate", "message", "aggregate")
 
 
@@ -26,8 +26,7 @@ class EdgeMessages(MessagePassing):
     r"""Passes :math:`h(\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j))`, a tangent vector at
     the origin, along every edge.
 
-    What is here takes any ``nn``, aggregation, adjacency and hook; in subclasses, which have the
-    network ``nn`` and the ``manifold``, much of it is fused where that makes no difference.
+    Subclasses define ``nn`` and ``manifold``, and may skip message passing where nobody can tell.
     """
 
     nn: Callable[[Tensor], Tensor]
@@ -35,6 +34,7 @@ class EdgeMessages(MessagePassing):
 
     def _description(self) -> Optional[Description]:
         """How windows are described; :obj:`None` for their raw coordinates."""
+        return None
 
     def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
         """Where PyG compiles a class's ``propagate``, when one is made or unpickled.
@@ -50,13 +50,19 @@ class EdgeMessages(MessagePassing):
         super()._set_jittable_templates(raise_on_error)
         own._orig_propagate = MessagePassing.propagate
 
+    def __setstate__(self, data: dict[str, Any]) -> None:
+        """PyG compiles ``propagate`` from sources: those of now, not of when it was pickled."""
+        data["inspector"]._source_dict.clear()
+        super().__setstate__(data)
+
+    def _keeps(self, hook: str) -> bool:
+        """Whether nobody has changed a hook, in a subclass, in this class, or in this layer."""
+        return getattr(type(self), hook) is UNCHANGED[hook] and hook not in self.__dict__
+
     def _is_plain(self) -> bool:
         """Whether nobody watches, or has changed, the steps of message passing."""
         plain = not self.explain and self.decomposed_layers == 1
-        unchanged = all(
-            getattr(type(self), name) is hook and name not in self.__dict__
-            for name, hook in UNCHANGED.items()
-        )
+        unchanged = all(map(self._keeps, HOOKS))
         watched = any(
             getattr(self, f"_{step}_forward_pre_hooks") or getattr(self, f"_{step}_forward_hooks")
             for step in WATCHED
@@ -159,5 +165,5 @@ class EdgeMessages(MessagePassing):
         return super().aggregate(inputs, index, ptr, dim_size)
 
 
-#: The hooks where nobody has changed them.
+#: The hooks as they are here, where others may put theirs later.
 UNCHANGED = {hook: getattr(EdgeMessages, hook) for hook in HOOKS}

@@ -102,10 +102,10 @@ def edge_terms(
     r"""A linear layer of :math:`\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j)`, applied to
     nodes: :math:`O(N F F' + E F)`. The products of points are in float64, their differences cancel.
     """
-    width = first.weight.size(1) // 2
-    to_absolute, to_relative = first.weight[:, :width], first.weight[:, width:]
     dtype = working_dtype(target)
     (points_i, gap_i, log), (points_j, gap_j, _) = _of_nodes(ball_and_log, target, source, manifold)
+    width = log.size(-1)
+    to_absolute, to_relative = first.weight[:, :width], first.weight[:, width:]
     relative_i = relative_j = wide_linear(points_i, to_relative)
     if source is not target:
         relative_j = wide_linear(points_j, to_relative)

@@ -9,19 +9,21 @@ from torch import Tensor
 
 LINEAR = (torch.nn.Linear, torch_geometric.nn.Linear)
 
-#: Where modules come from that treat all rows of a matrix alike.
-WITHOUT_ORDER = tuple(
-    f"torch.nn.modules.{file}"
-    for file in ("activation", "batchnorm", "container", "dropout", "linear", "normalization")
-) + (
-    "torch_geometric.nn.aggr.basic",
-    "torch_geometric.nn.aggr.fused",
-    "torch_geometric.nn.aggr.multi",
-    "torch_geometric.nn.aggr.quantile",
-    "torch_geometric.nn.dense.linear",
-    "torch_geometric.nn.models.mlp",
-    "torch_geometric.nn.norm.batch_norm",
-    "torch_geometric_hyperbolic",
+#: Where modules come from to which the order of rows makes no difference.
+WITHOUT_ORDER = (
+    "torch.nn.modules.activation.",
+    "torch.nn.modules.batchnorm.",
+    "torch.nn.modules.container.",
+    "torch.nn.modules.dropout.",
+    "torch.nn.modules.linear.",
+    "torch.nn.modules.normalization.",
+    "torch_geometric.nn.aggr.basic.",
+    "torch_geometric.nn.aggr.fused.",
+    "torch_geometric.nn.aggr.multi.",
+    "torch_geometric.nn.aggr.quantile.",
+    "torch_geometric.nn.dense.linear.",
+    "torch_geometric.nn.norm.",
+    "torch_geometric_hyperbolic.",
 )
 
 
@@ -29,7 +31,7 @@ class Split(NamedTuple):
     """A network as a linear layer and what follows it."""
 
     linear: torch.nn.Linear
-    rest: Callable[[Tensor], Tensor]
+    rest: torch.nn.Module
 
 
 def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
@@ -48,12 +50,10 @@ def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
     return Split(first, rest)
 
 
-def takes_any_order(*modules: Any) -> bool:
-    """Whether modules are known to make of rows, or of their groups, the same in every order, and
-    nobody watches in which order the rows come.
-    """
+def takes_any_order(*modules: torch.nn.Module) -> bool:
+    """Whether the order of rows is known to make no difference to modules, and no hook sees it."""
     parts = [part for module in modules for part in module.modules()]
-    known = all(type(part).__module__.startswith(WITHOUT_ORDER) for part in parts)
+    known = all(f"{type(part).__module__}.".startswith(WITHOUT_ORDER) for part in parts)
     return known and not any(map(has_hooks, parts))
 
 

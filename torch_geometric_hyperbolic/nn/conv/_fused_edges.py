@@ -33,7 +33,6 @@ MONOTONE = (
     torch.nn.Sigmoid,
     torch.nn.LogSigmoid,
     torch.nn.Tanh,
-    torch.nn.Softplus,
     torch.nn.Softsign,
     torch.nn.Hardtanh,
     torch.nn.Hardsigmoid,
@@ -215,6 +214,4 @@ def _rises(activation: Any) -> bool:
         return activation.negative_slope >= 0
     if isinstance(activation, (torch.nn.ELU, torch.nn.CELU)):
         return activation.alpha >= 0
-    if isinstance(activation, torch.nn.Softplus):  # falls where it becomes the identity
-        return activation.threshold >= 20  # by less than float32 shows
     return True

@@ -144,9 +144,10 @@ class EquivariantConv(MessagePassing):
         return self.scalar_nn(torch.cat([h, message], dim=-1)), points
 
     def message(self, h_i: Tensor, h_j: Tensor, x_i: Tensor, x_j: Tensor) -> Tensor:
+        """Messages, then the weights of the sources' points: ``[E, out_channels + P' * P]``."""
         distance = pair_distances(x_i, x_j, self.manifold).flatten(1)  # [E, P * P]
         message = self.message_nn(torch.cat([h_i, h_j, distance], dim=-1))
-        # The weights of points with it: an explainer's mask takes off both.
+        # Together, so that an explainer's mask takes off both.
         return torch.cat([message, self._weights(self.lin_neighbour(message), x_j)], dim=-1)
 
     def _weights(self, logits: Tensor, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from torch_geometric_hyperbolic.nn.pool.grid_graph import Size2, as_pair, centre
 
 class HConv2d(torch.nn.Module):
     r"""H-Conv of "Geometric Deep Learning for Inverse Graphics" (S. Kozlukov, 2020) for images of
-    points, the :class:`torch.nn.Conv2d` of a manifold (without ``groups``, and padded by numbers).
+    points, the :class:`torch.nn.Conv2d` of a manifold, without ``groups`` and ``padding_mode``.
 
     .. math::
         \text{H-Conv 0.2 (pivot):} \quad

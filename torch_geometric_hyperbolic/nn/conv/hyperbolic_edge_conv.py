@@ -23,7 +23,6 @@ from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import (
     group_adjacency,
     is_grouped,
-    num_edges,
     with_int64,
 )
 from torch_geometric_hyperbolic.nn.conv._edge_messages import EdgeMessages
@@ -38,7 +37,7 @@ from torch_geometric_hyperbolic.nn.conv._first_linear import (
     split_first_linear,
     takes_any_order,
 )
-from torch_geometric_hyperbolic.nn.conv._fused_edges import FusedEdges, fused_edges
+from torch_geometric_hyperbolic.nn.conv._fused_edges import fused_edges
 from torch_geometric_hyperbolic.nn.conv._pair import sources_and_targets
 from torch_geometric_hyperbolic.nn.conv._window import Description, in_local_frame
 from torch_geometric_hyperbolic.nn.resolver import acts_on_points, resolve_aggr
@@ -148,7 +147,8 @@ class HyperbolicEdgeConv(EdgeMessages):
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Union[Adj, PairTensor]) -> Tensor:
         source, target = sources_and_targets(x)
-        split = split_first_linear(self.nn)
+        # A message of somebody else's may give ``nn`` anything.
+        split = split_first_linear(self.nn) if self._keeps("message") else None
         self._check(source, target, split)
         if isinstance(edge_index, tuple):
             rowptr, col = edge_index
@@ -156,11 +156,9 @@ class HyperbolicEdgeConv(EdgeMessages):
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
         check_edge_index(edge_index, sizes, self.flow)
         if split is not None and self._may_fuse(source):
-            fused = fused_edges(self.nn, self.aggr_module, num_edges(edge_index))
-            may_group = fused is not None or self._may_reorder(edge_index, split)
-            graph = group_adjacency(edge_index, sizes, self.flow) if may_group else None
-            if graph is not None:
-                return self._convolve_grouped(source, target, *graph, split, fused)
+            graph = group_adjacency(edge_index, sizes, self.flow)
+            if graph is not None and self._may_group(edge_index, split, graph[1].size(0)):
+                return self._convolve_grouped(source, target, *graph, split)
         return self._convolve(source, target, with_int64(edge_index), split)
 
     def _convolve_pair(
@@ -170,8 +168,7 @@ class HyperbolicEdgeConv(EdgeMessages):
         size = target.shape[self.node_dim]
         check_offsets(rowptr, col, source.shape[self.node_dim], size)
         if split is not None and self._may_fuse(source):
-            fused = fused_edges(self.nn, self.aggr_module, col.size(0))
-            return self._convolve_grouped(source, target, rowptr.long(), col.int(), split, fused)
+            return self._convolve_grouped(source, target, rowptr.long(), col.int(), split)
         pair = (col.long(), targets_of_edges(rowptr, col.size(0)))
         edge_index = torch.stack(pair if self.flow == "source_to_target" else pair[::-1])
         return self._convolve(source, target, edge_index, split, rowptr.long())
@@ -196,24 +193,20 @@ class HyperbolicEdgeConv(EdgeMessages):
         return self.manifold.ambient_dim(inputs // 2)
 
     def _may_fuse(self, x: Tensor) -> bool:
-        """Whether there are kernels for such points, and message passing needs not be seen."""
+        """Whether there are kernels for such points, and nobody looks at message passing."""
         half = x.dtype in (torch.float16, torch.bfloat16)
         usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
-        return usual and self._is_plain() and fused_engine(x) is not None
+        known = usual and self.aggr_module is not None and fused_engine(x) is not None
+        return known and self._is_plain()
 
-    def _may_reorder(self, edge_index: Adj, split: Split) -> bool:
-        """Whether edges may be grouped by their targets before ``nn`` and the rest see them."""
-        parts = (split.rest, self.aggr_module)
-        return takes_any_order(*parts) or is_grouped(edge_index, self.flow)
+    def _may_group(self, edge_index: Adj, split: Split, edges: int) -> bool:
+        """Whether edges may be in the order of their targets when ``nn`` and the rest see them."""
+        known = fused_edges(self.nn, self.aggr_module, edges) is not None
+        known = known or takes_any_order(split.rest, self.aggr_module)
+        return known or is_grouped(edge_index, self.flow)
 
     def _convolve_grouped(
-        self,
-        source: Tensor,
-        target: Tensor,
-        rowptr: Tensor,
-        col: Tensor,
-        split: Split,
-        fused: Optional[FusedEdges],
+        self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
     ) -> Tensor:
         """Without message passing: edges come grouped by their targets."""
         describe = self._description()
@@ -223,9 +216,14 @@ class HyperbolicEdgeConv(EdgeMessages):
         else:
             vectors = relative_vectors(source, target, rowptr, col, self.manifold)
             terms = window_terms(split.linear, *describe(vectors, rowptr), rowptr)
+        fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused.reduced(terms), self.manifold)
         messages = split.rest(edge_values(*terms.of_sources()))
+        if messages.size(0) != col.size(0):
+            raise ValueError(
+                f"'nn' must return a row for each of {col.size(0)} edges (got {messages.size(0)})"
+            )
         if acts_on_points(self.aggr_module):
             messages = exp0(messages, self.manifold)
         size = target.size(0)
