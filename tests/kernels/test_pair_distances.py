@@ -83,3 +83,20 @@ def test_it_compiles_in_one_graph():
     given = ends(ball, 3, 2)
     compiled_distances = torch.compile(pair_distances, fullgraph=True)
     torch.testing.assert_close(compiled_distances(*given, ball), pair_distances(*given, ball))
+
+
+@pytest.mark.parametrize("radius", [8.0, 16.0])
+def test_parts_of_a_curvatures_gradient_cancel_before_they_are_rounded(radius):
+    """On the hyperboloid each end's is exp(radius) times as large as their sum; the parameter of a
+    float32 network rounds the sum alone.
+    """
+    manifold = Lorentz(1.0)
+    centre = manifold.exp0(torch.tensor([[0.36, 0.48, 0.8]], dtype=torch.float64) * radius)
+    near = manifold.move(centre.expand(12, 4), torch.randn(12, 3, dtype=torch.float64))
+    x, y = near.float().detach()[None].chunk(2, dim=1)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        learnt = Lorentz(1.0, learnable=True).to(dtype)
+        pair_distances(x, y, learnt).double().sum().backward()
+        found.append(learnt.log_scale.grad.double())
+    torch.testing.assert_close(*found, rtol=2.0**-22, atol=0)

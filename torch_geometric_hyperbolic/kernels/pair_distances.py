@@ -42,9 +42,10 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
     if fused_engine(x) is None:
         return manifold.dist(x[:, :, None], y[:, None])
     edges, rows, columns = x.size(0), x.size(1), y.size(1)
-    p_x, gap_x = to_ball(x.flatten(0, 1), manifold)
-    p_y, gap_y = to_ball(y.flatten(0, 1), manifold)
-    c = gap_x.new_ones(()) if manifold.flat else curvature(manifold, x)
+    c = curvature(manifold, x)
+    p_x, gap_x = to_ball(x.flatten(0, 1), manifold, c)
+    p_y, gap_y = to_ball(y.flatten(0, 1), manifold, c)
+    c = torch.ones_like(c) if manifold.flat else c
     rowptr = columns * torch.arange(edges * rows + 1, device=x.device)
     col = torch.arange(edges * columns, dtype=torch.int32, device=x.device).view(edges, 1, columns)
     given = (p_x, gap_x, p_y, gap_y, c, 1.0, rowptr, col.expand(-1, rows, -1).flatten())

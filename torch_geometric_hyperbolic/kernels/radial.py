@@ -15,12 +15,15 @@ if WITH_TRITON:
     from torch_geometric_hyperbolic.kernels._triton import radial as triton_radial
 
 
-def ball_and_log(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]:
+def ball_and_log(
+    x: Tensor, manifold: Manifold, c: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """``(*manifold.to_ball(x), manifold.log0(x))``, equal up to rounding.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[..., ambient_dim]``, float32 or float64.
         manifold (Manifold): their space.
+        c (torch.Tensor, optional): its :func:`curvature`, as for :func:`to_ball`.
 
     Returns:
         Points of the ball ``[..., channels]`` (float64 for the hyperboloid), their gaps
@@ -35,8 +38,8 @@ def ball_and_log(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor, Tensor]
     """
     if not fuses_points(x, manifold):
         return (*manifold.to_ball(x), manifold.log0(x))
-    rows = x.flatten(0, -2)
-    point, gap, log = _ball_and_log(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
+    rows, c = x.flatten(0, -2), curvature(manifold, x) if c is None else c
+    point, gap, log = _ball_and_log(rows, c, isinstance(manifold, Lorentz))
     shape = x.shape[:-1]
     return (
         point.unflatten(0, shape),

@@ -15,7 +15,7 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 
-def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
+def to_ball(x: Tensor, manifold: Manifold, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""``manifold.to_ball(x)``, equal up to rounding.
 
     One pass over points of the Poincare ball and the hyperboloid where there is an engine; any
@@ -24,6 +24,9 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
     Args:
         x (torch.Tensor): points of ``manifold``, ``[..., ambient_dim]``.
         manifold (Manifold): the space of ``x``.
+        c (torch.Tensor, optional): its :func:`curvature`, where other operators are given the same
+            one: the gradients by a learnable curvature, which may cancel, are then added in float64
+            before the parameter's dtype rounds them.
 
     Returns:
         Points of the ball ``[..., channels]`` (float64 for the hyperboloid) and their gaps
@@ -39,9 +42,9 @@ def to_ball(x: Tensor, manifold: Manifold) -> tuple[Tensor, Tensor]:
     if not fuses_points(x, manifold):
         return manifold.to_ball(x)
     if fused_engine(x) == "triton":
-        return ball_and_log(x, manifold)[:2]  # bound by memory, so the logarithm costs nothing
-    rows = x.flatten(0, -2)
-    point, gap = _to_ball(rows, curvature(manifold, x), isinstance(manifold, Lorentz))
+        return ball_and_log(x, manifold, c)[:2]  # bound by memory, so the logarithm costs nothing
+    rows, c = x.flatten(0, -2), curvature(manifold, x) if c is None else c
+    point, gap = _to_ball(rows, c, isinstance(manifold, Lorentz))
     return point.unflatten(0, x.shape[:-1]), gap.unflatten(0, x.shape[:-1])
 
 

@@ -1,5 +1,6 @@
 import math
 
+import mpmath
 import pytest
 import torch
 
@@ -139,3 +140,44 @@ def test_the_midpoint_of_one_point_has_its_gradient(model, radius):
     (manifold.log0(out) * weight).sum().backward()
     rounding = 2.0**-52 * (math.exp(radius) if model is PoincareBall else 1)
     torch.testing.assert_close(v.grad, weight, rtol=0, atol=64 * rounding)
+
+
+@each_model
+@pytest.mark.parametrize("radius", [2.0, 12.0, 20.0])
+def test_the_midpoint_of_equal_points_stays_where_they_are(model, radius):
+    """A third of the identity's gradient by each, and none by the curvature, in tangent vectors."""
+    manifold = model(1.0, learnable=True).double()
+    unit = 2 if model is PoincareBall else 1
+    direction = torch.tensor([0.36, 0.48, 0.8], dtype=torch.float64)
+    v = (direction * radius / unit).repeat(3, 1).requires_grad_()
+    out = MidpointAggregation(manifold=manifold)(manifold.exp0(v), torch.zeros(3).long())
+    weight = torch.tensor([0.3, -0.7, 0.5], dtype=torch.float64)
+    (manifold.log0(out) @ weight).sum().backward()
+    rounding = 64 * 2.0**-52 * (math.exp(radius) if model is PoincareBall else 1)
+    torch.testing.assert_close(v.grad, (weight / 3).expand(3, 3), rtol=0, atol=rounding)
+    assert abs(manifold.log_scale.grad) < radius * rounding
+
+
+@pytest.mark.parametrize("radius", [2.0, 8.0, 12.0])
+def test_the_curvature_moves_a_midpoint_as_the_formula_says(radius):
+    """Of the hyperboloid's fixed coordinates; the formula is differentiated in 60 digits."""
+    manifold = Lorentz(1.0, learnable=True).double()
+    directions = torch.tensor([[0.36, 0.48, 0.8], [0.6, 0.8, 0.0]], dtype=torch.float64)
+    first = manifold.exp0(radius * directions[0])
+    x = torch.stack([first, manifold.move(first, 8 * directions[1])]).detach()
+    weight = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    out = MidpointAggregation(manifold=manifold)(x, torch.zeros(2).long(), weight=weight)
+    out[0, 1:].sum().backward()
+
+    def coordinates(log_c):
+        c = mpmath.exp(log_c)
+        space = [[mpmath.mpf(float(t)) for t in row[1:]] for row in x]
+        time = [mpmath.sqrt(1 / c + mpmath.fdot(row, row)) for row in space]
+        total = [a + 2 * b for a, b in zip(*space, strict=True)]
+        square = (time[0] + 2 * time[1]) ** 2 - mpmath.fdot(total, total)
+        return mpmath.fsum(total) / mpmath.sqrt(c * square)
+
+    with mpmath.workdps(60):
+        expected = float(mpmath.diff(coordinates, 0))
+    error = abs(float(manifold.log_scale.grad) - expected)
+    assert error < 64 * 2.0**-52 * math.exp(radius) * abs(expected)

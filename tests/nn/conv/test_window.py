@@ -321,3 +321,21 @@ def test_shapes_are_known_without_values():
     conv = HyperbolicEdgeConv(torch.nn.Linear(6, 5), manifold=PoincareBall(), frame="local")
     edge_index = torch.randint(4, (2, 9), device="meta")
     assert conv.to("meta")(torch.empty(4, 3, device="meta"), edge_index).shape == (4, 5)
+
+
+@pytest.mark.parametrize("kind", ["frame", "lengths"])
+@pytest.mark.parametrize("manifold", [Euclidean(), PoincareBall(), Lorentz()], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("radius", [1.0, 8.0, 12.0])
+def test_points_in_one_place_have_no_direction(kind, manifold, dtype, radius):
+    """Vectors between them are 0, not what rounding leaves, which would have a direction."""
+    made = {"frame": (HyperbolicEdgeConv, 6), "lengths": (InvariantEdgeConv, 5)}
+    layer, inputs = made[kind]
+    how = {"frame": "local"} if kind == "frame" else {}
+    conv = layer(Linear(inputs, 2), manifold=manifold, **how).to(dtype)
+    unit = 2 if isinstance(manifold, PoincareBall) else 1
+    direction = torch.tensor([0.36, 0.48, 0.8], dtype=dtype)
+    v = (direction * radius / unit).repeat(4, 1).requires_grad_()
+    out = conv(manifold.exp0(v), torch.tensor([[1, 2, 3], [0, 0, 0]]))
+    out[0].sum().backward()
+    assert not v.grad.any()

@@ -48,9 +48,11 @@ def values(start, stop, absolute, relative_i, relative_j, alpha, beta, rowptr, c
     for i in range(start, stop):
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j, by_i = factors(alpha, beta, e)
+            by_difference, by_i = np.float64(alpha[e]), np.float64(beta[e])
             for k in range(absolute.shape[1]):
-                out[e, k] = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
+                r = relative_i[i, k]
+                # The difference first: of equal points it is 0.
+                out[e, k] = absolute[i, k] + (by_difference * (relative_j[j, k] - r) - by_i * r)
 
 
 @compiled

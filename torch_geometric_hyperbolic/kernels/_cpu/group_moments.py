@@ -1,5 +1,7 @@
 """Moments of groups of points, a group at a time: see :mod:`kernels.group_moments`."""
 
+import numpy as np
+
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
 
 
@@ -12,6 +14,11 @@ def _positive(mass):
 def _share(weight, mass):
     """Exactly 1 for a point alone, whose mean it is, to the last bit."""
     return weight / _positive(mass)
+
+
+@compiled_in_order
+def _less(offset, rest):
+    return offset - rest
 
 
 @compiled
@@ -48,9 +55,19 @@ def gradients(
 
     :math:`db / dp = w / M`, :math:`dV / dp = 2 w (p - b) / M`, :math:`db / dw = (p - b) / M` and
     :math:`dV / dw = (\|p - b\|^2 - V) / M`: what moves the mean alone does not change the variance.
+    For that the offsets :math:`p - b` must cancel to the last bit, so those of the rounded mean are
+    taken less their own mean.
     """
     channels = points.shape[1]
+    rest = np.empty((weight.shape[1], channels))
     for group in range(start, stop):
+        rest[:] = 0
+        for position in range(rowptr[group], rowptr[group + 1]):
+            e = order[position]
+            for s in range(weight.shape[1]):
+                share = _share(weight[e, s], mass[group, s])
+                for f in range(channels):
+                    rest[s, f] += share * (points[e, f] - mean[group, s, f])
         for position in range(rowptr[group], rowptr[group + 1]):
             e = order[position]
             d_points[e] = 0
@@ -59,7 +76,7 @@ def gradients(
                 share = _share(weight[e, s], mass[group, s])
                 along, squared = 0.0, 0.0
                 for f in range(channels):
-                    offset = points[e, f] - mean[group, s, f]
+                    offset = _less(points[e, f] - mean[group, s, f], rest[s, f])
                     along += d_mean[group, s, f] * offset
                     squared += offset * offset
                     d_points[e, f] += share * (d_mean[group, s, f] + 2 * of_variance * offset)

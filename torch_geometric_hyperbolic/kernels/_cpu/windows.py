@@ -5,6 +5,7 @@ They are made where they are used, in the cache, and so are their gradients.
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,9 +40,11 @@ def vectors(v, i, rowptr, window):
     for a in range(rowptr[i + 1] - rowptr[i]):
         e = rowptr[i] + a
         j = v.col[e]
-        by_j, by_i = edges.factors(v.alpha, v.beta, e)
+        by_difference, by_i = np.float64(v.alpha[e]), np.float64(v.beta[e])
         for f in range(v.relative_i.shape[1]):
-            window[a, f] = by_j * v.relative_j[j, f] - by_i * v.relative_i[i, f]
+            r = v.relative_i[i, f]
+            # The difference first: of equal points it is 0.
+            window[a, f] = by_difference * (v.relative_j[j, f] - r) - by_i * r
 
 
 @compiled
