@@ -33,8 +33,8 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
 
     Computed in float64: :math:`O(k n \min(k, n))` per window of ``k`` vectors and :math:`O(E n)`
     memory on the CPU; without an engine Gram-Schmidt itself, :math:`O(E n^2)` memory. Of nearly
-    flat windows, with residuals of :math:`\rho` times the longest vector, float64 gradients are
-    right to :math:`\epsilon / \rho^2` on the CPU.
+    flat windows, with residuals of :math:`\rho` times the longest vector, gradients on the CPU
+    are right to :math:`\epsilon / \rho^2` in float64, and to :math:`\epsilon / \rho` in float32.
 
     Args:
         v (torch.Tensor or EdgeVectors): vectors grouped by window, ``[E, n]``, float32 or float64.

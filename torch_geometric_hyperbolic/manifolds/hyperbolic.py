@@ -44,7 +44,7 @@ class Hyperbolic(Manifold):
 
     def get_extra_state(self) -> Tensor:
         """The initial curvature, so that a checkpoint holds the whole of a learnable one."""
-        return torch.tensor(self._c, dtype=torch.float64)
+        return torch.tensor(self._c, dtype=torch.float64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Restore what :meth:`get_extra_state` returned."""

@@ -35,9 +35,9 @@ def resolve_aggr(
             raise ValueError(
                 f"'aggr' may hold several aggregations, but none of points (got {part})"
             )
-    if acts_on_points(aggr):
+    if acts_on_points(aggr) and aggr.manifold is not manifold:
         learnable = any(True for _ in manifold.parameters())
-        if repr(aggr.manifold) != repr(manifold) or (learnable and aggr.manifold is not manifold):
+        if learnable or repr(aggr.manifold) != repr(manifold):
             raise ValueError(f"'aggr' must act on {manifold} (got {aggr})")
     return aggr
 

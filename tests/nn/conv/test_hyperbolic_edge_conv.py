@@ -818,3 +818,21 @@ def test_edges_may_come_grouped_by_their_targets(manifold, net, aggr, flow):
     assert_near(conv((source, target), (rowptr.int(), col.int())), expected)
     with pytest.raises(IndexError, match=rf"source indices in \[0, {num}\)"):
         conv((source, target), (rowptr, col + num))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("aggr", ["max", "min", "sum", "mean"])
+@pytest.mark.parametrize("radius", [8.0, 20.0, 38.0])
+def test_an_edge_from_a_node_to_itself_is_no_relative_vector(dtype, aggr, radius):
+    """Also far out, where what rounds in products of coordinates is exp(radius) times as large."""
+    hyperboloid = Lorentz()
+    direction = torch.nn.functional.normalize(torch.randn(20, 4, dtype=torch.float64), dim=-1)
+    x = hyperboloid.exp0(radius * direction).to(dtype)
+    conv = HyperbolicEdgeConv(torch.nn.Linear(8, 3), aggr, manifold=hyperboloid).to(dtype)
+    loops = torch.arange(20).repeat(2, 1)
+    absolute, bias = conv.nn.weight[:, :4] * 0.1, conv.nn.bias
+    conv.nn.weight.data *= 0.1  # outputs that are points of float32
+    expected = torch.nn.functional.linear(hyperboloid.log0(x), absolute, bias)
+    rounding = 64 * torch.finfo(dtype).eps * expected.abs().max().item()
+    found = hyperboloid.log0(conv(x, loops))
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding)

@@ -339,3 +339,30 @@ def test_points_in_one_place_have_no_direction(kind, manifold, dtype, radius):
     out = conv(manifold.exp0(v), torch.tensor([[1, 2, 3], [0, 0, 0]]))
     out[0].sum().backward()
     assert not v.grad.any()
+
+
+def test_gradients_of_one_window_do_not_depend_on_others():
+    """Of float32 points: a mean that nearly cancels is taken of the same vectors in both passes,
+    whether a graph falls into clouds or not.
+    """
+    ball = PoincareBall()
+    centre = ball.exp0(0.3 * torch.randn(1, 3))
+    u, w = torch.randn(2, 3)
+    near = ball.move(centre.expand(3, 3), torch.stack([u, w, -u - w]))
+    x = torch.cat([centre, near]).detach()
+    edge_index = torch.tensor([[1, 2, 3], [0, 0, 0]])
+    conv = InvariantEdgeConv(Linear(5, 4), manifold=ball)
+    alone, twice = x.clone().requires_grad_(), torch.cat([x, x]).requires_grad_()
+    conv(alone, edge_index)[0].sum().backward()
+    conv(twice, torch.cat([edge_index, edge_index + 4], dim=1))[0].sum().backward()
+    torch.testing.assert_close(alone.grad, twice.grad[:4], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_in_frames_takes_windows_of_another_size():
+    conv = HyperbolicEdgeConv(Linear(6, 4), manifold=Euclidean(), frame="local")
+    x = torch.randn(12, 3)
+    narrow, wide = (torch.stack([torch.randint(12, (24,)), torch.arange(24) // k]) for k in (2, 6))
+    traced = torch.jit.trace(conv, (x, narrow), check_trace=False)
+    torch.testing.assert_close(traced(x, wide), conv(x, wide), rtol=1e-4, atol=1e-5)

@@ -36,10 +36,15 @@ def _(how, i, e, channel, z):
 
 
 @compiled
-def factors(alpha, beta, e):
-    """What the source's and the target's terms are multiplied by, of one edge."""
-    by_j = np.float64(alpha[e])
-    return by_j, by_j + np.float64(beta[e])
+def scalars(alpha, beta, e):
+    """Both scalars of one edge."""
+    return np.float64(alpha[e]), np.float64(beta[e])
+
+
+@compiled
+def value(absolute, r_i, r_j, a, b):
+    """The value z of one edge in one channel. The difference first: of equal points it is 0."""
+    return absolute + (a * (r_j - r_i) - b * r_i)
 
 
 @compiled
@@ -48,11 +53,9 @@ def values(start, stop, absolute, relative_i, relative_j, alpha, beta, rowptr, c
     for i in range(start, stop):
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_difference, by_i = np.float64(alpha[e]), np.float64(beta[e])
+            a, b = scalars(alpha, beta, e)
             for k in range(absolute.shape[1]):
-                r = relative_i[i, k]
-                # The difference first: of equal points it is 0.
-                out[e, k] = absolute[i, k] + (by_difference * (relative_j[j, k] - r) - by_i * r)
+                out[e, k] = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
 
 
 @compiled
@@ -66,10 +69,10 @@ def activated_sums(
         total[:] = 0
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j, by_i = factors(alpha, beta, e)
+            a, b = scalars(alpha, beta, e)
             for k in range(channels):
-                value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
-                total[k] += value if value > 0 else slope * value
+                z = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
+                total[k] += z if z > 0 else slope * z
         out[i] = total
 
 
@@ -110,15 +113,15 @@ def grad_targets(
         by_r[:] = 0
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
-            by_j, by_i = factors(alpha, beta, e)
+            a, b = scalars(alpha, beta, e)
             along, against = 0.0, 0.0
             for k in range(channels):
-                z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
+                z = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
                 by_a[k] += d
-                by_r[k] += by_i * d
+                by_r[k] += (a + b) * d
                 if d_relative_j is not None:
-                    d_relative_j[j, k] += by_j * d
+                    d_relative_j[j, k] += a * d
                 along += d * (relative_j[j, k] - relative_i[i, k])
                 against += d * relative_i[i, k]
             d_alpha[e] = along
@@ -156,11 +159,11 @@ def grad_sources(
         for position in range(colptr[j], colptr[j + 1]):
             e = order[position]
             i = target[position]
-            by_j, by_i = factors(alpha, beta, e)
+            a, b = scalars(alpha, beta, e)
             for k in range(channels):
-                z = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
+                z = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
                 d = constant[k] + linear[k] * z + grad[i, k] * _weight(how, i, e, k, z)
-                by_r[k] += by_j * d
+                by_r[k] += a * d
         for k in range(channels):
             d_relative_j[j, k] += by_r[k]
 

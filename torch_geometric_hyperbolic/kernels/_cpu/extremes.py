@@ -6,7 +6,7 @@ r"""The largest value of every target, and the moments of all values, in one pas
 import numpy as np
 
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
-from torch_geometric_hyperbolic.kernels._cpu.edges import factors
+from torch_geometric_hyperbolic.kernels._cpu.edges import scalars, value
 
 #: Targets whose moments are summed before they join the rest: fixed, so that the order of the sum
 #: does not depend on the number of threads.
@@ -32,14 +32,14 @@ def extremes(
             # four edges for every load and store of what they share
             for e in range(first, fours, 4):
                 j0, j1, j2, j3 = col[e], col[e + 1], col[e + 2], col[e + 3]
-                (a0, b0), (a1, b1) = factors(alpha, beta, e), factors(alpha, beta, e + 1)
-                (a2, b2), (a3, b3) = factors(alpha, beta, e + 2), factors(alpha, beta, e + 3)
+                (a0, b0), (a1, b1) = scalars(alpha, beta, e), scalars(alpha, beta, e + 1)
+                (a2, b2), (a3, b3) = scalars(alpha, beta, e + 2), scalars(alpha, beta, e + 3)
                 for k in range(channels):
                     own, r, s = absolute[i, k], relative_i[i, k], sign[k]
-                    z0 = own + a0 * relative_j[j0, k] - b0 * r
-                    z1 = own + a1 * relative_j[j1, k] - b1 * r
-                    z2 = own + a2 * relative_j[j2, k] - b2 * r
-                    z3 = own + a3 * relative_j[j3, k] - b3 * r
+                    z0 = value(own, r, relative_j[j0, k], a0, b0)
+                    z1 = value(own, r, relative_j[j1, k], a1, b1)
+                    z2 = value(own, r, relative_j[j2, k], a2, b2)
+                    z3 = value(own, r, relative_j[j3, k], a3, b3)
                     total[k] += (z0 + z1) + (z2 + z3)
                     squares[k] += (z0 * z0 + z1 * z1) + (z2 * z2 + z3 * z3)
                     z0, z1, z2, z3 = s * z0, s * z1, s * z2, s * z3
@@ -50,14 +50,14 @@ def extremes(
                     best[k], where[k] = (z3, e + 3) if z3 > most else (most, at)
             for e in range(fours, last):
                 j = col[e]
-                by_j, by_i = factors(alpha, beta, e)
+                a, b = scalars(alpha, beta, e)
                 for k in range(channels):
-                    value = absolute[i, k] + by_j * relative_j[j, k] - by_i * relative_i[i, k]
-                    total[k] += value
-                    squares[k] += value * value
-                    value *= sign[k]
+                    last_z = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
+                    total[k] += last_z
+                    squares[k] += last_z * last_z
+                    last_z *= sign[k]
                     most, at = best[k], where[k]
-                    best[k], where[k] = (value, e) if value > most else (most, at)
+                    best[k], where[k] = (last_z, e) if last_z > most else (most, at)
             if _has_nan(total):
                 terms = absolute, relative_i, relative_j, alpha, beta
                 _find_nan(i, first, last, terms, col, best, where)
@@ -81,8 +81,8 @@ def _find_nan(i, first, last, terms, col, best, where):
     absolute, relative_i, relative_j, alpha, beta = terms
     for k in range(len(best)):
         for e in range(first, last):
-            by_j, by_i = factors(alpha, beta, e)
-            value = absolute[i, k] + by_j * relative_j[col[e], k] - by_i * relative_i[i, k]
-            if value != value:
-                best[k], where[k] = value, e
+            a, b = scalars(alpha, beta, e)
+            z = value(absolute[i, k], relative_i[i, k], relative_j[col[e], k], a, b)
+            if z != z:
+                best[k], where[k] = z, e
                 break

@@ -5,7 +5,6 @@ They are made where they are used, in the cache, and so are their gradients.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,11 +39,9 @@ def vectors(v, i, rowptr, window):
     for a in range(rowptr[i + 1] - rowptr[i]):
         e = rowptr[i] + a
         j = v.col[e]
-        by_difference, by_i = np.float64(v.alpha[e]), np.float64(v.beta[e])
+        alpha, beta = edges.scalars(v.alpha, v.beta, e)
         for f in range(v.relative_i.shape[1]):
-            r = v.relative_i[i, f]
-            # The difference first: of equal points it is 0.
-            window[a, f] = by_difference * (v.relative_j[j, f] - r) - by_i * r
+            window[a, f] = edges.value(0.0, v.relative_i[i, f], v.relative_j[j, f], alpha, beta)
 
 
 @compiled
@@ -53,12 +50,12 @@ def pull(v, i, first, size, total, d_v):
     for a in range(size):
         e = first + a
         j = v.col[e]
-        by_j, by_i = edges.factors(v.alpha, v.beta, e)
+        alpha, beta = edges.scalars(v.alpha, v.beta, e)
         along, against = 0.0, 0.0
         for f in range(v.relative_i.shape[1]):
             d = total[a, f]
-            d_v.relative_j[j, f] += by_j * d
-            d_v.relative_i[i, f] -= by_i * d
+            d_v.relative_j[j, f] += alpha * d
+            d_v.relative_i[i, f] -= (alpha + beta) * d
             along += d * (v.relative_j[j, f] - v.relative_i[i, f])
             against += d * v.relative_i[i, f]
         d_v.alpha[e] = along
@@ -104,7 +101,7 @@ def gradients(
         return _of_clouds(loop, v, rowptr, rest, torch.from_numpy(cuts))
     none = torch.zeros_like(v.relative_i)
     terms = v.terms(none, rowptr)
-    values = torch.empty(len(v.col), none.size(1), dtype=v.alpha.dtype)
+    values = torch.empty(len(v.col), none.size(1), dtype=torch.float64)
     parallel(edges.values, len(none), *terms, values, offsets=rowptr)
     own = EdgeVectors.stored(values, rowptr)
     d_values = _of_clouds(loop, own, rowptr, rest, torch.arange(len(rowptr))).relative_j

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._slopes import Activated, Given, Selected
-from torch_geometric_hyperbolic.kernels._triton.edges import scales, some_edges, value
+from torch_geometric_hyperbolic.kernels._triton.edges import scalars, some_edges, value
 from torch_geometric_hyperbolic.kernels._triton.launch import (
     by_source,
     launch,
@@ -102,12 +102,12 @@ def _grad_sources(
         a, r_i, g, selected = _of_targets(
             absolute, relative_i, grad, marks, i, valid, channels, KIND, WIDTH
         )
-        by_j, by_i = scales(alpha, beta, e, valid)
-        z = value(a, r_i, r_j, by_j, by_i)
+        alphas, betas = scalars(alpha, beta, e, valid)
+        z = value(a, r_i, r_j, alphas, betas)
         d = _by_value(
             z, e, valid, g, selected, constant, linear, marks, channels, KIND, SLOPE, WIDTH
         )
-        by_r += tl.sum(by_j * d, axis=0)[None, :]
+        by_r += tl.sum(alphas * d, axis=0)[None, :]
     set_row(d_relative_j, j, channels, by_r, WIDTH)
 
 

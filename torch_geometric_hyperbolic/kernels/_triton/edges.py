@@ -26,16 +26,17 @@ PROGRAMS = 4096
 
 
 @triton.jit
-def scales(alpha, beta, e, valid):
-    r"""What :math:`R_j` and :math:`-R_i` of each edge are multiplied by, ``[len(e), 1]``."""
-    by_j = tl.load(alpha + e, mask=valid, other=0).to(tl.float64)
-    by_i = by_j + tl.load(beta + e, mask=valid, other=0).to(tl.float64)
-    return by_j[:, None], by_i[:, None]
+def scalars(alpha, beta, e, valid):
+    r"""Both scalars of each edge, ``[len(e), 1]``."""
+    alphas = tl.load(alpha + e, mask=valid, other=0).to(tl.float64)
+    betas = tl.load(beta + e, mask=valid, other=0).to(tl.float64)
+    return alphas[:, None], betas[:, None]
 
 
 @triton.jit
-def value(a, r_i, r_j, by_j, by_i):
-    return a + by_j * r_j - by_i * r_i
+def value(a, r_i, r_j, alphas, betas):
+    """The values z of edges. The difference first: of equal points it is 0."""
+    return a + (alphas * (r_j - r_i) - betas * r_i)
 
 
 @triton.jit
@@ -50,8 +51,8 @@ def some_edges(
     valid = e < stop
     j = tl.load(col + e, mask=valid, other=0)
     r_j = rows(relative_j, j, valid, 0, channels, WIDTH)
-    by_j, by_i = scales(alpha, beta, e, valid)
-    return e, valid, r_j, by_i, value(a, r_i, r_j, by_j, by_i)
+    alphas, betas = scalars(alpha, beta, e, valid)
+    return e, valid, r_j, alphas + betas, value(a, r_i, r_j, alphas, betas)
 
 
 @triton.jit

@@ -30,8 +30,9 @@ def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     A window of ``k`` vectors has at most ``k`` axes: coordinates beyond them are not made.
     """
     channels = rank = v.relative_i.size(1)
-    on_cpu = rowptr.device.type == "cpu" and not torch.compiler.is_compiling()
-    if on_cpu and rowptr.size(0) > 1:  # elsewhere no shapes from values, which would be waited for
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if rowptr.device.type == "cpu" and not recorded and rowptr.size(0) > 1:
+        # Elsewhere no shapes from values, which would be waited for.
         rank = min(rank, int(rowptr.diff().max()))
     z = local_coordinates(v, rowptr, rank)
     return pad(mean_of_targets(z, rowptr), (0, channels - rank)), z

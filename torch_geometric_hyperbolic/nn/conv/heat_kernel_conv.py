@@ -135,7 +135,6 @@ class HeatKernelConv(MessagePassing):
         return harmonic.log_heat_kernel(distance, self.time, n=self.in_channels, c=self.manifold.c)
 
     def __repr__(self) -> str:
-        return (
-            f"{self.__class__.__name__}({self.in_channels}, manifold={self.manifold}, "
-            f"time={torch.as_tensor(self.time).item():.6g})"
-        )
+        time = torch.as_tensor(self.time)
+        shown = "" if time.is_meta else f", time={time.item():.6g}"
+        return f"{self.__class__.__name__}({self.in_channels}, manifold={self.manifold}{shown})"
