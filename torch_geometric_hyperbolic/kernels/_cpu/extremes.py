@@ -52,12 +52,12 @@ def extremes(
                 j = col[e]
                 a, b = scalars(alpha, beta, e)
                 for k in range(channels):
-                    last_z = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
-                    total[k] += last_z
-                    squares[k] += last_z * last_z
-                    last_z *= sign[k]
+                    z0 = value(absolute[i, k], relative_i[i, k], relative_j[j, k], a, b)
+                    total[k] += z0
+                    squares[k] += z0 * z0
+                    z0 = sign[k] * z0
                     most, at = best[k], where[k]
-                    best[k], where[k] = (last_z, e) if last_z > most else (most, at)
+                    best[k], where[k] = (z0, e) if z0 > most else (most, at)
             if _has_nan(total):
                 terms = absolute, relative_i, relative_j, alpha, beta
                 _find_nan(i, first, last, terms, col, best, where)

@@ -18,6 +18,7 @@ def _share(weight, mass):
 
 @compiled_in_order
 def _less(offset, rest):
+    """Apart, as the compiler would take ``rest`` and the mean together, where it is lost."""
     return offset - rest
 
 
