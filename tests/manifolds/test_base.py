@@ -386,3 +386,12 @@ def test_reset_the_curvature_is_that_of_the_beginning(manifold):
     assert manifold.c != 0.7
     manifold.reset_parameters()
     assert manifold.c == 0.7
+
+
+def test_a_state_does_not_follow_the_default_device():
+    ball = PoincareBall(0.7)
+    with torch.device("meta"):
+        state = ball.state_dict()
+    other = PoincareBall(2.0)
+    other.load_state_dict(state)
+    assert other.c == 0.7

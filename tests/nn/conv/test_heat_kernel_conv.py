@@ -213,3 +213,9 @@ def test_indices_out_of_range_are_named(validation):
     h, x, _ = random_case(PoincareBall())
     with pytest.raises(ValueError, match="^'edge_index' must hold source"):
         HeatKernelConv(3, manifold=PoincareBall())(h, x, torch.tensor([[8], [0]]))
+
+
+def test_a_learnt_time_is_not_shown_where_it_has_no_value():
+    with torch.device("meta"):
+        conv = HeatKernelConv(3, manifold=PoincareBall(), learnable=True)
+    assert repr(conv) == "HeatKernelConv(3, manifold=PoincareBall(c=1.0))"
