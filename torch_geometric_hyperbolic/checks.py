@@ -12,6 +12,7 @@ from numbers import Real
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from torch_geometric_hyperbolic.geometry._precision import lift
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -28,6 +29,13 @@ def set_validation(enabled: bool) -> None:
 def validation_enabled() -> bool:
     """Whether values are looked at."""
     return _validation and not torch.compiler.is_compiling()
+
+
+def is_readable(x: Tensor) -> bool:
+    """Whether values may be looked at: a GPU would have to be waited for, and in a graph that is
+    compiled, or a fake tensor, there are none."""
+    on_cpu = x.device.type == "cpu" and not isinstance(x, FakeTensor)
+    return on_cpu and not torch.compiler.is_compiling()
 
 
 def check_manifold(manifold: object) -> None:
@@ -169,7 +177,7 @@ def check_offsets(rowptr: Tensor, col: Tensor, num_sources: int, num_targets: in
             f"'edge_index' must be offsets of {num_targets} targets, and sources "
             f"(got shapes {tuple(rowptr.shape)} and {tuple(col.shape)})"
         )
-    if rowptr.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(rowptr):
         return
     if rowptr[0] != 0 or rowptr[-1] != col.numel() or (rowptr.diff() < 0).any():
         raise ValueError(f"'edge_index' must hold offsets that rise from 0 to {col.numel()}")

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import to_torch_csr_tensor
 
@@ -235,6 +236,13 @@ def test_autocast_keeps_geometry_in_float32(manifold):
 
 
 @pytest.mark.slow
+def test_sizes_are_known_of_tensors_without_values():
+    with FakeTensorMode():
+        x, offset = torch.empty(6, 3), torch.empty(4, dtype=torch.long)
+        conv = HConv(3, 5, 9, manifold=PoincareBall())
+        assert conv(x, torch.empty(2, 4, dtype=torch.long), offset).shape == (6, 5)
+
+
 def test_compiled_layer_equals_eager_for_any_number_of_nodes():
     manifold = PoincareBall(learnable=True)
     cases = [random_case(manifold, n, 3 * n) for n in (8, 13)]

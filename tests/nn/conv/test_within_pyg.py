@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch_geometric import EdgeIndex
 from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.nn import MLP, Sequential, to_hetero
@@ -81,6 +82,24 @@ def test_a_chain_of_layers(make):
     )
     expected = second(BALL.projx(first(x, edge_index)), edge_index)
     torch.testing.assert_close(chain(x, edge_index), expected)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(make for name, make in LAYERS.items() if name != "powers"),  # it counts pairs of edges
+        lambda: HyperbolicEdgeConv(network(6), "midpoint", manifold=BALL),
+        lambda: HyperbolicEdgeConv(network(6), "frechet_mean", manifold=BALL),
+    ],
+)
+def test_sizes_are_known_of_tensors_without_values(make):
+    def size(x: Tensor, edge_index: Tensor) -> torch.Size:
+        return make()(x, edge_index).shape
+
+    x, edge_index = points(6), torch.randint(6, (2, 9))
+    with FakeTensorMode() as mode:
+        found = size(mode.from_tensor(x), mode.from_tensor(edge_index))
+    assert found == size(x, edge_index)
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -1,6 +1,8 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch_geometric.nn import global_mean_pool
 
 from tests.nn.aggr.definitions import (
     INDEX,
@@ -17,7 +19,7 @@ from tests.nn.aggr.definitions import (
     to_ball,
     to_model,
 )
-from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import (
     global_frechet_mean_pool,
     global_midpoint_pool,
@@ -127,10 +129,34 @@ def test_compiled_without_a_break_outputs_and_gradients_are_those_of_eager_mode(
 
 
 @each_pool
+def test_sizes_are_known_of_tensors_without_values(pool):
+    with FakeTensorMode():
+        x, batch = torch.empty(6, 3), torch.empty(6, dtype=torch.long)
+        assert pool(x, batch, 2, manifold=PoincareBall()).shape == (2, 3)
+        assert pool(x, None, manifold=PoincareBall()).shape == (1, 3)
+
+
+@each_pool
 @each_manifold
 def test_one_graph_without_points_is_at_the_origin(pool, manifold: Manifold):
     x = points(manifold)[:0]
     assert_close(pool(x, None, manifold=manifold), manifold.origin(1, 3, dtype=x.dtype))
+
+
+@pytest.mark.parametrize("pool", [global_tangent_pool, global_midpoint_pool])
+@each_manifold
+def test_a_stack_of_graphs_is_pooled_graph_by_graph(pool, manifold: Manifold):
+    stack = torch.stack([points(manifold)[:5], points(manifold)[5:10]])
+    alone = torch.cat([pool(x, None, manifold=manifold) for x in stack])
+    assert_close(pool(stack, None, manifold=manifold), alone)
+
+
+@each_pool
+def test_without_a_batch_there_is_one_graph_whatever_the_size_as_in_pyg(pool):
+    x = points(PoincareBall())
+    assert_close(pool(x, None, 3, manifold=PoincareBall()), pool(x, None, manifold=PoincareBall()))
+    flat = global_tangent_pool(x, None, 3, manifold=Euclidean())
+    assert_close(flat, global_mean_pool(x, None, 3))
 
 
 @each_pool

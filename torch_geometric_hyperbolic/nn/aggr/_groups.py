@@ -9,7 +9,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric.utils import scatter, segment
 from torch_geometric.utils.num_nodes import maybe_num_nodes
 
-from torch_geometric_hyperbolic.checks import validation_enabled
+from torch_geometric_hyperbolic.checks import is_readable, validation_enabled
 
 
 def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
@@ -70,7 +70,7 @@ def groups_of(
             f"'{name}' must have one entry per element (got shape {tuple(index.shape)} "
             f"for {count} elements)"
         )
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(x):
         return groups
     if index is not None and index.numel() and index.min() < 0:
         raise IndexError(f"'{name}' must not be negative (got {int(index.min())})")

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.typing import Adj
 
+from torch_geometric_hyperbolic.checks import is_readable
 from torch_geometric_hyperbolic.kernels import group_edges
 
 SMALL = (torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -41,7 +42,7 @@ def is_grouped(adjacency: Adj, flow: str) -> bool:
         if adjacency.is_sorted_by_col if forward else adjacency.is_sorted_by_row:
             return True
         edge_index = adjacency.as_tensor()
-    if edge_index.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(edge_index):
         return False
     target = edge_index[1 if forward else 0]
     return bool((target[1:] >= target[:-1]).all())

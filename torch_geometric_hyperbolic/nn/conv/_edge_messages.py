@@ -9,6 +9,7 @@ from torch.nn.functional import linear
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, PairOptTensor
 
+from torch_geometric_hyperbolic.checks import is_readable
 from torch_geometric_hyperbolic.kernels.dispatch import in_transforms
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
@@ -77,9 +78,8 @@ class EdgeMessages(MessagePassing):
         if reduce not in ("max", "min"):
             return reduce is not None
         # PyTorch's own gradient is wrong where several values of a segment are the largest.
-        usable = WITH_TORCH_SCATTER and not torch.compiler.is_compiling()
-        # torch-scatter's extremes skip NaN; only on the CPU does a look at them cost little.
-        return usable and messages.device.type == "cpu" and not messages.isnan().any()
+        # torch-scatter's extremes skip NaN.
+        return WITH_TORCH_SCATTER and is_readable(messages) and not messages.isnan().any()
 
     def _convolve(
         self,

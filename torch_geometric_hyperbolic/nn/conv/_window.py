@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from torch_geometric_hyperbolic.checks import is_readable
 from torch_geometric_hyperbolic.kernels import (
     EdgeVectors,
     group_edges,
@@ -30,8 +31,7 @@ def in_local_frame(v: EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Tensor]:
     A window of ``k`` vectors has at most ``k`` axes: coordinates beyond them are not made.
     """
     channels = rank = v.relative_i.size(1)
-    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if rowptr.device.type == "cpu" and not recorded and rowptr.size(0) > 1:
+    if is_readable(rowptr) and not torch.jit.is_tracing() and rowptr.size(0) > 1:
         # Elsewhere no shapes from values, which would be waited for.
         rank = min(rank, int(rowptr.diff().max()))
     z = local_coordinates(v, rowptr, rank)

@@ -11,6 +11,7 @@ from torch_geometric.typing import Adj, OptTensor, PairTensor
 from torch_geometric_hyperbolic.checks import (
     check_counts,
     check_manifold,
+    is_readable,
     validation_enabled,
 )
 from torch_geometric_hyperbolic.kernels import exp0, log0
@@ -141,8 +142,7 @@ class HConv(MessagePassing):
             raise TypeError(f"'offset' must be a tensor of integers (got {kind})")
         if offset.dim() != 1 or offset.numel() != num_edges(edge_index):
             raise ValueError(f"'offset' must have one entry per edge (got {tuple(offset.shape)})")
-        on_cpu = offset.device.type == "cpu" and not torch.compiler.is_compiling()
-        if (on_cpu or validation_enabled()) and offset.numel():
+        if (is_readable(offset) or validation_enabled()) and offset.numel():
             low, high = int(offset.min()), int(offset.max())
             if low < 0 or high >= self.num_offsets:
                 raise ValueError(

@@ -3,7 +3,7 @@ r"""Global pools: one point per cloud or graph."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_manifold, check_points
+from torch_geometric_hyperbolic.checks import check_manifold, check_points, is_readable
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._groups import Groups, groups_of
 from torch_geometric_hyperbolic.nn.aggr.frechet_mean import frechet_means
@@ -26,14 +26,16 @@ def global_tangent_pool(
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
-        batch (torch.Tensor, optional): graph of each point, ``[N]``; :obj:`None` for one graph.
-        size (int, optional): number of graphs. (default: :obj:`None`)
+        batch (torch.Tensor, optional): graph of each point, ``[N]``; :obj:`None` for one graph, or
+            for each of a stack of them, ``[..., N, ambient_dim]``.
+        size (int, optional): number of graphs that ``batch`` tells of. (default: :obj:`None`)
         manifold (Manifold): the space of the points.
         reduce (str, optional): see
             :class:`~torch_geometric_hyperbolic.nn.TangentAggregation`. (default: :obj:`"mean"`)
 
     Returns:
-        One point per graph, ``[size, ambient_dim]``; the origin for an empty one.
+        One point per graph, ``[size, ambient_dim]``, or ``[..., ambient_dim]`` of a stack; the
+        origin for an empty one.
 
     Raises:
         TypeError, ValueError: naming the argument, for another ``reduce``, a ``manifold`` that is
@@ -49,7 +51,8 @@ def global_tangent_pool(
         tensor([[0., 0.]])
     """
     check_reduction(reduce)
-    return reduce_vectors(x, _graphs(x, batch, size, manifold), None, reduce, manifold)
+    out = reduce_vectors(x, _graphs(x, batch, size, manifold), None, reduce, manifold)
+    return _unstacked(out, batch)
 
 
 def global_midpoint_pool(
@@ -66,7 +69,7 @@ def global_midpoint_pool(
         >>> global_midpoint_pool(Lorentz().origin(3, 2), None, manifold=Lorentz())
         tensor([[1., 0., 0.]])
     """
-    return midpoint(x, _graphs(x, batch, size, manifold), None, manifold)
+    return _unstacked(midpoint(x, _graphs(x, batch, size, manifold), None, manifold), batch)
 
 
 def global_frechet_mean_pool(
@@ -75,7 +78,7 @@ def global_frechet_mean_pool(
     r"""The Frechet mean of each graph's points,
     :class:`~torch_geometric_hyperbolic.nn.FrechetMeanAggregation`.
 
-    Arguments, result and errors as those of :func:`global_tangent_pool`.
+    Arguments, result and errors as those of :func:`global_tangent_pool`, but for stacks.
 
     Example:
         >>> import torch
@@ -94,10 +97,15 @@ def _graphs(x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifol
     check_points(x, "x", min_dim=2)
     if batch is None:
         one = x.new_zeros(x.size(-2), dtype=torch.long)
-        return groups_of(x, one, None, size or 1, -2)
-    if size is None or (batch.device.type == "cpu" and not torch.compiler.is_compiling()):
+        return groups_of(x, one, None, 1, -2)
+    if size is None or is_readable(batch):
         least = int(batch.max()) + 1 if batch.numel() else 0
         size = least if size is None else size
         if size < least:
             raise ValueError(f"'size' must be at least {least}, as 'batch' asks (got {size})")
     return groups_of(x, batch, None, size, -2, "batch")
+
+
+def _unstacked(out: Tensor, batch: Tensor | None) -> Tensor:
+    """As PyG's pools: a stack of graphs without ``batch`` loses the dimension of their points."""
+    return out.squeeze(-2) if batch is None and out.dim() > 2 else out
