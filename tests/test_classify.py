@@ -163,6 +163,76 @@ def test_a_mesh_is_the_same_in_every_format(name, tmp_path, probabilities):
     assert probabilities(tmp_path / name) == probabilities(tmp_path / "reference.off")
 
 
+#: A pentagon, a triangle and a square of areas 5, 1 and 4, apart from each other.
+POLYGONS = [(0, 1, 2, 3, 4), (5, 6, 7), (8, 9, 10, 11)]
+POLYGON_CORNERS = rows(
+    np.array(
+        [[0, 0], [2, 0], [2, 2], [1, 3], [0, 2], [5, 0], [7, 0], [5, 1]]
+        + [[9, 0], [11, 0], [11, 2], [9, 2]]
+    ),
+    "{} {} 0",
+)
+POLYGON_PLY = (
+    "ply\ncomment of the end_header\nformat ascii 1.0\nobj_info none\nelement vertex 12\n"
+    "property float x\nproperty float y\nproperty float z\nelement face 3\n"
+    "property list uchar int vertex_indices\nend_header\n"
+)
+POLYGON_FILES = {
+    "a.off": "OFF 12 3 0\n" + POLYGON_CORNERS + "5 0 1 2 3 4\n3 5 6 7 255 0 0\n4 8 9 10 11\n",
+    "b.off": "off\n12 3\n\n"
+    + POLYGON_CORNERS.replace("\n", " 0.5 1 # red\r\n")
+    + "5 0 1 2 3 4\r\n3 5 6 7\r\n4 8 9 10 11\r\n",
+    "a.ply": POLYGON_PLY + POLYGON_CORNERS + "5 0 1 2 3 4\n3 5 6 7\n4 8 9 10 11\n",
+    "a.obj": "".join(f"v {line}\n" for line in POLYGON_CORNERS.splitlines())
+    + "".join("f " + " ".join(str(i + 1) for i in face) + "\n" for face in POLYGONS),
+}
+
+
+def areas(path: Path) -> list[float]:
+    """Of the surface, right of x = 4, and right of x = 8."""
+    vertices, faces = read_shape(path)
+    corners = vertices[faces]
+    each = (
+        np.linalg.norm(
+            np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+        )
+        / 2
+    )
+    return [each[corners[:, :, 0].min(axis=1) > x].sum() for x in (-1, 4, 8)]
+
+
+@pytest.mark.parametrize("name", POLYGON_FILES)
+def test_polygons_become_triangles(name, tmp_path):
+    assert areas(write(tmp_path / name, POLYGON_FILES[name])) == pytest.approx([10, 5, 4])
+
+
+@pytest.mark.parametrize("order", ["<", ">", ""])
+@pytest.mark.parametrize("first", [True, False])
+def test_colours_of_faces_do_not_matter(order, first, tmp_path):
+    """Before or behind the corners of a square, binary of both kinds and as text."""
+    colours, corners = (
+        [f"property uchar {name}\n" for name in ("red", "green", "blue")],
+        ["property list uchar int vertex_index\n"],
+    )
+    form = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
+    header = f"ply\nformat {form} 1.0\nelement vertex 4\n" + "".join(
+        f"property double {axis}\n" for axis in "xyz"
+    )
+    header += "element face 2\n" + "".join(colours + corners if first else corners + colours)
+    vertices = np.array([[0, 0, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0]], float)
+    colour, face = [7, 8, 9], [4, 0, 1, 2, 3]
+    values = colour + face if first else face + colour
+    if order:
+        types = ["u1"] * 3 + ["u1"] + [f"{order}i4"] * 4
+        types = types if first else types[3:] + types[:3]
+        row = b"".join(np.array(v, t).tobytes() for v, t in zip(values, types, strict=True))
+        body = vertices.astype(f"{order}f8").tobytes() + 2 * row
+    else:
+        body = (rows(vertices, "{} {} {}") + 2 * (" ".join(map(str, values)) + "\n")).encode()
+    file = write(tmp_path / "a.ply", header.encode() + b"end_header\n" + body)
+    assert areas(file)[0] == pytest.approx(8)
+
+
 def cloud(path: Path, count: int = NUM_POINTS, seed: int = 0) -> np.ndarray:
     return classify.load_cloud(path, count, least=K, seed=seed, up="z").double().numpy()
 
@@ -388,6 +458,20 @@ CONTENTS = {
     "pickle.npy": lambda tmp: npy(tmp, points().astype(object)),
     "line.off": lambda tmp: TRIANGLE.replace("0 1 0", "2 0 0").encode(),
     "dot.off": lambda tmp: TRIANGLE.replace("1", "0").replace("3 0 0", "3 1 0", 1).encode(),
+    "vertices.off": lambda tmp: b"OFF\n90 5 0\n" + rows(points(), "{} {} {}").encode(),
+    "no_faces.off": lambda tmp: b"OFF\n50 5 0\n" + rows(points(), "{} {} {}").encode(),
+    "one_more.off": lambda tmp: TRIANGLE.replace("3 1 0", "4 1 0").encode(),
+    "cut.off": lambda tmp: TRIANGLE.replace("3 0 1 2", "3 0 1").encode(),
+    "weights.off": lambda tmp: b"4" + TRIANGLE.encode(),
+    "no_counts.off": lambda tmp: b"OFF\n",
+    "vertices.ply": lambda tmp: export_ply(trimesh.PointCloud(points()), encoding="ascii").replace(
+        b"vertex 50", b"vertex 90"
+    ),
+    "faces.ply": lambda tmp: b"".join(
+        export_ply(mesh(), encoding="ascii").splitlines(keepends=True)[:-3]
+    ),
+    "strips.ply": lambda tmp: ply().replace(b"element face", b"element tristrips 1\nelement face"),
+    "no_end.ply": lambda tmp: b"ply\nformat ascii 1.0\nelement vertex 3\n",
     "shape.stl": lambda tmp: b"solid\n",
     "no_suffix": lambda tmp: b"1 2 3\n",
 }
@@ -411,6 +495,16 @@ REASONS = {
     "narrow.npy": "must hold numbers of shape [P, 3], got float64 of shape [50, 2]",
     "complex.npy": "must hold numbers of shape [P, 3], got complex128",
     "pickle.npy": "allow_pickle=False",
+    "vertices.off": "must hold 90 vertices, as it says, got 50",
+    "no_faces.off": "must hold 5 faces, as it says, got 0",
+    "one_more.off": "must hold 1 faces, as it says, got 0",
+    "cut.off": "must hold 3 corners, as it says, got 2",
+    "weights.off": "must begin with OFF, got '4OFF",
+    "no_counts.off": "must tell how many vertices and faces it holds",
+    "vertices.ply": "must hold 90 vertices, as it says, got 50",
+    "faces.ply": "must hold 12 faces, as it says, got 9",
+    "strips.ply": "strips of triangles are not supported",
+    "no_end.ply": "the header has no end",
     "line.off": "the surface must have an area (got 1 triangles without)",
     "shape.stl": "must be one of .npy, .obj, .off, .ply, .xyz (got '.stl')",
 }

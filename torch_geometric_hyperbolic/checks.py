@@ -33,7 +33,8 @@ def validation_enabled() -> bool:
 
 def is_readable(x: Tensor) -> bool:
     """Whether values may be looked at: a GPU would have to be waited for, and in a graph that is
-    compiled, or a fake tensor, there are none."""
+    compiled, or a fake tensor, there are none.
+    """
     on_cpu = x.device.type == "cpu" and not isinstance(x, FakeTensor)
     return on_cpu and not torch.compiler.is_compiling()
 

@@ -27,7 +27,7 @@ def _available(package: str, oldest: str | None = None) -> bool:
 
 WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
-WITH_NUMBA = _available("numba") and os.environ.get("NUMBA_DISABLE_JIT", "") in ("", "0")
+WITH_NUMBA = _available("numba") and not importlib.import_module("numba").config.DISABLE_JIT
 WITH_TRITON = _available("triton", oldest="3.4")  # the first whose kernels index constant tuples
 WITH_E3NN = _available("e3nn")
 

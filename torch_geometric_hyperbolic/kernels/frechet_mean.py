@@ -23,8 +23,8 @@ from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._space import constants
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.group_edges import group_elements
-from torch_geometric_hyperbolic.kernels.solve_hessian import solve_hessian_reference, sum_of_groups
+from torch_geometric_hyperbolic.kernels.group_edges import group_elements, sum_of_groups
+from torch_geometric_hyperbolic.kernels.solve_hessian import solve_hessian_reference
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:

@@ -47,6 +47,11 @@ def group_elements(index: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
     return group_edges(elements, index, len(index), num_groups)
 
 
+def sum_of_groups(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
+    """Sums of the rows of each group, ``[G, ...]``."""
+    return values.new_zeros(num_groups, *values.shape[1:]).index_add_(0, index, values)
+
+
 def targets_of_edges(rowptr: Tensor, num_edges: int) -> Tensor:
     """The target of each edge, ``[E]``, of edges grouped by target; waits for no device."""
     targets = torch.arange(rowptr.size(0) - 1, device=rowptr.device)
@@ -58,8 +63,7 @@ def mean_of_targets(v: Tensor, rowptr: Tensor) -> Tensor:
     target without edges.
     """
     count = rowptr.diff()[:, None]
-    targets = targets_of_edges(rowptr, v.size(0))
-    total = v.new_zeros(count.size(0), v.size(1)).index_add_(0, targets, v)
+    total = sum_of_groups(v, targets_of_edges(rowptr, v.size(0)), count.size(0))
     return total / torch.where(count > 0, count, 1)
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.group_edges import group_elements
+from torch_geometric_hyperbolic.kernels.group_edges import group_elements, sum_of_groups
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -47,12 +47,11 @@ def group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int
     """
     if fused_engine(points) == "numba":
         return _group_moments(points, weight, index, num_groups)
-    mass = weight.new_zeros(num_groups, weight.size(1)).index_add(0, index, weight)
+    mass = sum_of_groups(weight, index, num_groups)
     share = weight / torch.where(mass > 0, mass, 1.0)[index]
-    mean = weight.new_zeros(num_groups, weight.size(1), points.size(1))
-    mean = mean.index_add(0, index, share[:, :, None] * points[:, None])
+    mean = sum_of_groups(share[:, :, None] * points[:, None], index, num_groups)
     squared = (points[:, None] - mean[index]).square().sum(-1)
-    return mean, torch.zeros_like(mass).index_add(0, index, share * squared), mass
+    return mean, sum_of_groups(share * squared, index, num_groups), mass
 
 
 @torch.library.custom_op("tgh::group_moments", mutates_args=(), device_types="cpu")

@@ -10,17 +10,12 @@ from torch import Tensor
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.group_edges import group_elements
+from torch_geometric_hyperbolic.kernels.group_edges import group_elements, sum_of_groups
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import frechet_mean as loops
     from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
-
-
-def sum_of_groups(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
-    """Sums of the rows of each group, ``[G, n]``."""
-    return values.new_zeros(num_groups, values.size(1)).index_add_(0, index, values)
 
 
 def solve_hessian_reference(

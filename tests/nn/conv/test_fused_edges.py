@@ -155,6 +155,12 @@ def test_it_equals_message_passing(manifold, training, network, aggr):
     assert_same_results(conv, (source, target), ragged_edges())
 
 
+def uncounted(norm):
+    """A batch norm that knows of no batches: with no momentum either its statistics stay."""
+    norm.num_batches_tracked = None
+    return norm
+
+
 NORMS = {
     "cumulative": lambda: BatchNorm1d(5, momentum=None),
     "other momentum": lambda: BatchNorm1d(5, momentum=0.7, eps=0.1),
@@ -163,6 +169,7 @@ NORMS = {
     "not affine": lambda: BatchNorm1d(5, affine=False),
     "neither": lambda: BatchNorm1d(5, affine=False, track_running_stats=False),
     "no bias": lambda: BatchNorm1d(5, bias=False),
+    "not counted": lambda: uncounted(BatchNorm1d(5, momentum=None)),
     "PyG single element": lambda: gnn.BatchNorm(5, allow_single_element=True),
     "PyG cumulative": lambda: gnn.BatchNorm(5, momentum=None),
 }

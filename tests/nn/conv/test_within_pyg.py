@@ -1,5 +1,7 @@
 """What PyG builds around its layers takes ours."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -227,6 +229,32 @@ def test_a_subclass_may_keep_the_hooks_of_before(frame):
     old.load_state_dict(plain.state_dict())
     given = points(9), torch.randint(9, (2, 30))
     torch.testing.assert_close(old(*given), plain(*given))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("aggr", ["max", "mean"])
+def test_an_exported_batch_norm_keeps_its_statistics(aggr, strict):
+    nn = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU())
+    conv, other = HyperbolicEdgeConv(nn, aggr, manifold=BALL), points(8)
+    x, edge_index = points(8), torch.randint(8, (2, 20))
+    before = copy.deepcopy(conv)
+    exported = torch.export.export(conv, (x, edge_index), strict=strict).module()
+    conv.load_state_dict(before.state_dict())
+    assert_near(exported(other, edge_index), conv(other, edge_index), 1e-6)
+    found = dict(exported.named_buffers())
+    for name, expected in conv.named_buffers():
+        assert not torch.equal(expected, before.get_buffer(name))
+        assert_near(found[name], expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["waves", "powers"])
+@pytest.mark.filterwarnings("ignore:.*quantize_dynamic:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*quantiz")
+def test_a_layer_is_quantized(name):
+    conv, x, edge_index = LAYERS[name]().eval(), points(9), torch.randint(9, (2, 30))
+    small = torch.ao.quantization.quantize_dynamic(conv, {torch.nn.Linear}, dtype=torch.qint8)
+    error = (BALL.log0(small(x, edge_index)) - BALL.log0(conv(x, edge_index))).abs().max()
+    assert 0 < error < 0.02
 
 
 @pytest.mark.parametrize("frame", [None, "local"])

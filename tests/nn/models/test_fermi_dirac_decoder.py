@@ -147,8 +147,12 @@ def test_without_pairs_there_are_no_probabilities():
 
 def test_it_says_what_it_is():
     assert repr(FermiDiracDecoder(Euclidean())) == (
-        "FermiDiracDecoder(manifold=Euclidean(), r=2.0, t=1.0)"
+        "FermiDiracDecoder(manifold=Euclidean(), r=2, t=1)"
     )
+    learnt = FermiDiracDecoder(Euclidean())
+    learnt.load_state_dict({"r": torch.tensor(5.0), "log_t": torch.tensor(0.5).log()})
+    assert repr(learnt) == "FermiDiracDecoder(manifold=Euclidean(), r=5, t=0.5)"
+    assert repr(learnt.to("meta")) == "FermiDiracDecoder(manifold=Euclidean())"
 
 
 def test_wrong_arguments_are_named():

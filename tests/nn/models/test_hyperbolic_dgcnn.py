@@ -111,6 +111,29 @@ def test_looking_at_points_does_not_change_the_model(name):
     assert all(torch.equal(after[key], value) for key, value in before.items())
 
 
+@pytest.mark.parametrize("name", ["radii", "embedding"])
+def test_looking_at_points_does_not_disturb_a_backward_pass(name):
+    model = make_model(PoincareBall(), dropout=0.0)
+    pos = clouds_in_unit_sphere()
+
+    def gradients(look: bool) -> tuple[Tensor, ...]:
+        loss = model(pos, BATCH).square().sum()
+        if look:
+            getattr(model, name)(pos, BATCH)
+        return torch.autograd.grad(loss, [*model.parameters()])
+
+    for seen, unseen in zip(gradients(True), gradients(False), strict=True):
+        assert torch.equal(seen, unseen)
+
+
+def test_a_look_that_fails_does_not_change_the_model():
+    model = make_model(PoincareBall(), ratios=(0.2, 0.2))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="'k' must"):  # the second layer has too few points
+        model.radii(clouds_in_unit_sphere()[:12])
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+
+
 @each_form
 @each_space
 def test_logits_do_not_depend_on_the_order_of_points(manifold, form):
@@ -141,6 +164,12 @@ def test_clouds_of_one_size_need_no_batch_vector(manifold, form):
     model = trained_statistics(make_model(manifold, **form))
     pos = clouds_in_unit_sphere()
     assert_close(model(pos, batch_size=3), model(pos, BATCH), factor=0)
+    for alone, together in zip(
+        model.points(pos, batch_size=3), model.points(pos, BATCH), strict=True
+    ):
+        assert_close(alone, together, factor=0)
+    assert model.radii(pos, batch_size=3) == model.radii(pos, BATCH)
+    assert_close(model.embedding(pos, batch_size=3), model.embedding(pos, BATCH), factor=0)
 
 
 @pytest.mark.slow

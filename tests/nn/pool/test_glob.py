@@ -129,8 +129,9 @@ def test_compiled_without_a_break_outputs_and_gradients_are_those_of_eager_mode(
 
 
 @each_pool
-def test_sizes_are_known_of_tensors_without_values(pool):
-    with FakeTensorMode():
+@pytest.mark.parametrize("kind", [FakeTensorMode, lambda: torch.device("meta")])
+def test_sizes_are_known_of_tensors_without_values(pool, kind):
+    with kind():
         x, batch = torch.empty(6, 3), torch.empty(6, dtype=torch.long)
         assert pool(x, batch, 2, manifold=PoincareBall()).shape == (2, 3)
         assert pool(x, None, manifold=PoincareBall()).shape == (1, 3)

@@ -11,6 +11,7 @@ from torch_geometric_hyperbolic.kernels.frechet_mean import (
     frechet_mean,
     frechet_mean_reference,
 )
+from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
 from torch_geometric_hyperbolic.kernels.solve_hessian import (
     solve_hessian,
     solve_hessian_differentiable,
@@ -80,7 +81,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     group = groups.of_elements(x.size(0))
 
     fused = fused_engine(points) is not None
-    operators = fused or torch.compiler.is_compiling()
+    operators = fused or points.is_meta or torch.compiler.is_compiling()
     find = frechet_mean if operators else frechet_mean_reference
     solve = solve_hessian if operators else solve_hessian_differentiable
 
@@ -88,7 +89,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
         start = midpoint(x, groups, weight, manifold)
         start = manifold.to_ball(start)[0].double().detach()
     share = as_column(weight, points, groups.dim)
-    total = torch.zeros_like(start[:, :1]).index_add(0, group, share)
+    total = sum_of_groups(share, group, len(start))
     share = share / total.where(total > 0, 1.0)[group]
     mean = find(points.detach(), share.detach(), group, start, c.detach())
 
@@ -96,7 +97,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     for _ in range(1 if fused else 2):
         relative = poincare.rel(mean[group], points, c=c)
         unit, zeta = directions(relative.detach(), c.detach())
-        force = torch.zeros_like(mean).index_add(0, group, share * relative)
+        force = sum_of_groups(share * relative, group, len(mean))
         step = solve(force, share.detach(), unit, zeta, group)
         mean = poincare.move(mean, step, c=c)
     return from_ball(mean, None, x, manifold)

@@ -7,6 +7,7 @@ from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
 from torch_geometric_hyperbolic.kernels import group_moments, to_ball
+from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._groups import (
     Groups,
@@ -98,7 +99,7 @@ def midpoints(
     weight = weight.double()
     # Weights in the ball differ by factors of exp(2 radius).
     centre, spread, mass = group_moments(p.double(), weight / gap, index, num_groups)
-    total = torch.zeros_like(mass).index_add(0, index, weight)
+    total = sum_of_groups(weight, index, num_groups)
     h = torch.where(mass > 0, total / mass.where(mass > 0, 1.0), 1.0)
     root = (h.square() + 4 * manifold.c * spread).sqrt()[..., None]
     both = 2 - h[..., None] + root

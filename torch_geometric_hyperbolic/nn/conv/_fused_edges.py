@@ -191,14 +191,15 @@ def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor, unbiased
     tracks = norm.training and norm.track_running_stats
     if not tracks or norm.running_mean is None or norm.running_var is None:
         return
-    momentum: Any = norm.momentum
+    momentum: Any = 0.0 if norm.momentum is None else norm.momentum
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-        if momentum is None:
+        if norm.momentum is None:
             momentum = 1.0 / norm.num_batches_tracked.to(norm.running_mean.dtype)
     for running, value in ((norm.running_mean, mean), (norm.running_var, unbiased * variance)):
-        # By its data: an earlier call, not fused, may need what it saved for its backward pass.
-        running.data.lerp_(value.to(running.dtype), momentum)
+        # An earlier call may have saved it for its backward pass, which does not read it.
+        with torch.autograd._unsafe_preserve_version_counter(running):
+            running.lerp_(value.to(running.dtype), momentum)
 
 
 def _slope(activation: torch.nn.Module) -> float | None:

@@ -107,7 +107,7 @@ class HorocyclicConv(MessagePassing):
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         # In float64, and never as a point: points of the ball forget how far out they are.
         v = self.manifold.rel(x_i.double(), x_j.double())
-        return self.waves.of_vectors(v).to(self.lin.weight.dtype)
+        return self.waves.of_vectors(v).to(self.waves.direction.dtype)
 
     def aggregate(self, inputs: Tensor, index: Tensor, num_targets: int) -> Tensor:
         # PyG's dim_size counts the first of a pair where the flow is reversed.

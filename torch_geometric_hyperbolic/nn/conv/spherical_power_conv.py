@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
 )
 from torch_geometric_hyperbolic.geometry.harmonic import spherical_function
+from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 from torch_geometric_hyperbolic.nn.conv._pair import checked_pair
@@ -128,7 +129,7 @@ class SphericalPowerConv(MessagePassing):
         power = self.propagate(
             with_int64(edge_index), x=(source, target), size=sizes, num_targets=sizes[1]
         )
-        return self.manifold.exp0(self.lin(power.to(weight.dtype)))
+        return self.manifold.exp0(self.lin(power.to(self.pivot_weight.dtype)))
 
     def message(self, x_j: Tensor) -> Tensor:
         return x_j
@@ -158,7 +159,7 @@ class SphericalPowerConv(MessagePassing):
             n=self.in_channels,
             c=self.manifold.c,
         )
-        return values.new_zeros(size, self.num_frequencies).index_add(0, window, values)
+        return sum_of_groups(values, window, size)
 
     def __repr__(self) -> str:
         return (

@@ -96,5 +96,6 @@ class FermiDiracDecoder(torch.nn.Module):
         return logits.sigmoid() if sigmoid else logits
 
     def __repr__(self) -> str:
-        r, t = self._start
-        return f"{type(self).__name__}(manifold={self.manifold}, r={r}, t={t})"
+        name, r, t = type(self).__name__, self.r.detach(), self.log_t.detach().exp()
+        shown = "" if r.is_meta else f", r={r.item():.6g}, t={t.item():.6g}"
+        return f"{name}(manifold={self.manifold}{shown})"

@@ -215,17 +215,21 @@ class HyperbolicDGCNN(torch.nn.Module):
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
 
-    def points(self, pos: Tensor, batch: OptTensor = None) -> list[Tensor]:
+    def points(
+        self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
+    ) -> list[Tensor]:
         """The points on the manifold, ``[N, ambient_dim]``: of the input, and of each layer.
 
-        In training mode this moves the norms' running statistics, as :meth:`forward` does;
-        :meth:`radii` and :meth:`embedding` leave them.
+        Arguments are those of :meth:`forward`. In training mode this moves the norms' running
+        statistics, as it does; :meth:`radii` and :meth:`embedding` leave them.
         """
-        return [x for x, _ in self._points(pos, batch)]
+        return [x for x, _ in self._points(pos, batch, batch_size)]
 
-    def _points(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
+    def _points(
+        self, pos: Tensor, batch: OptTensor, batch_size: int | None
+    ) -> list[tuple[Tensor, OptTensor]]:
         """The points on the manifold, and their clouds."""
-        layers = [(pos, batch), *self._layers(pos, batch, None)]
+        layers = [(pos, batch), *self._layers(pos, batch, batch_size)]
         return [(exp0(v, self.manifold), own) for v, own in layers]
 
     def _layers(
@@ -278,27 +282,39 @@ class HyperbolicDGCNN(torch.nn.Module):
         return self.head(torch.cat(pooled, dim=-1))
 
     @torch.no_grad()
-    def radii(self, pos: Tensor, batch: OptTensor = None) -> dict[str, float]:
+    def radii(
+        self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
+    ) -> dict[str, float]:
         """Mean distance from the origin of the input points and of each layer's points."""
         names = ["input", *(f"conv{i + 1}" for i in range(len(self.convs)))]
-        points = self._look(pos, batch)
+        points = self._look(pos, batch, batch_size)
         return {
             name: self.manifold.dist0(x).mean().item()
             for name, (x, _) in zip(names, points, strict=True)
         }
 
     @torch.no_grad()
-    def embedding(self, pos: Tensor, batch: OptTensor = None) -> Tensor:
+    def embedding(
+        self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
+    ) -> Tensor:
         """One point of the manifold per cloud: the midpoint of the last layer's points."""
-        return self.midpoint(*self._look(pos, batch)[-1])
+        x, own = self._look(pos, batch, batch_size)[-1]
+        if own is None and batch_size is not None:
+            own = _equal_clouds(batch_size, x)
+        return self.midpoint(x, own)
 
-    def _look(self, pos: Tensor, batch: OptTensor) -> list[tuple[Tensor, OptTensor]]:
+    def _look(
+        self, pos: Tensor, batch: OptTensor, batch_size: int | None
+    ) -> list[tuple[Tensor, OptTensor]]:
         """The points, leaving the running statistics of the norms as they were."""
         before = [buffer.clone() for buffer in self.buffers()]
-        points = self._points(pos, batch)
-        for buffer, value in zip(self.buffers(), before, strict=True):
-            buffer.copy_(value)
-        return points
+        try:
+            return self._points(pos, batch, batch_size)
+        finally:
+            for buffer, value in zip(self.buffers(), before, strict=True):
+                # An earlier call may have saved it for its backward pass, which does not read it.
+                with torch.autograd._unsafe_preserve_version_counter(buffer):
+                    buffer.copy_(value)
 
 
 def _by_level(ratios: Sequence[float], values: Sequence[T]) -> list[list[T]]:
