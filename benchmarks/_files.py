@@ -19,10 +19,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary file is removed and `path` is left as it was.
 
     Args:
-        path (Path): The file to write; its folder is created.
+        path (Path): The file to write; its folder is created. Of a link, what it leads to.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    prefix = f".{path.stem[:40]}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -2,9 +2,9 @@
 
 import argparse
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from _cli import UsageError, integer, one_line
 from _data import Samples, path_name
 from _unpickle import ArrayUnpickler
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 #: Height, width and channels of the images that a prefix of `--data` asks for.
 SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
@@ -99,15 +101,31 @@ def read_npz(path: Path, train: bool) -> Part:
     """Reads `x_train`, `y_train`, `x_test`, `y_test` and, if there, `class_names`."""
     name = "train" if train else "test"
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        names = file["class_names"].tolist() if "class_names" in file else numbers(file["y_train"])
+        names = words(file["class_names"]) if "class_names" in file else numbers(file["y_train"])
         return Part(file[f"x_{name}"], file[f"y_{name}"], names)
+
+
+def words(names: NDArray[Any]) -> list[str]:
+    """Names of classes, as text or bytes."""
+    if names.ndim != 1:
+        raise ValueError(f"class_names must have one dimension, got shape {list(names.shape)}")
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()]
+
+
+def by_name(read: Callable[[Path], T], path: Path) -> T:
+    """What `read` finds in one of several files; its errors tell in which."""
+    try:
+        return read(path)
+    except Exception as error:
+        raise ValueError(f"{path.name}: {one_line(error)}") from error
 
 
 def read_idx(path: Path, train: bool) -> Part:
     """Reads MNIST's own files, plain or compressed."""
     name = "train" if train else "t10k"
-    labels = read_idx_file(path / f"{name}-labels-idx1-ubyte")
-    return Part(read_idx_file(path / f"{name}-images-idx3-ubyte"), labels, numbers(np.arange(10)))
+    files = [f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte"]
+    images, labels = (by_name(read_idx_file, path / file) for file in files)
+    return Part(images, labels, numbers(np.arange(10)))
 
 
 def read_idx_file(path: Path) -> NDArray[Any]:
@@ -115,7 +133,7 @@ def read_idx_file(path: Path) -> NDArray[Any]:
     packed = path.with_name(f"{path.name}.gz")
     content = gzip.decompress(packed.read_bytes()) if packed.is_file() else path.read_bytes()
     if content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path.name} is not an idx file of bytes")
+        raise ValueError("not an idx file of bytes")
     start = 4 + 4 * content[3]
     return np.frombuffer(content, np.uint8, offset=start).reshape(
         np.frombuffer(content[4:start], ">u4")
@@ -125,10 +143,10 @@ def read_idx_file(path: Path) -> NDArray[Any]:
 def read_batches(path: Path, train: bool) -> Part:
     """Reads the `cifar-10-batches-py` layout: pickles of rows of red, green and blue planes."""
     files = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
-    batches = [read_pickle(path / file) for file in files]
+    batches = [by_name(read_pickle, path / file) for file in files]
     images = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([batch[b"labels"] for batch in batches])
-    names = [name.decode() for name in read_pickle(path / "batches.meta")[b"label_names"]]
+    names = [name.decode() for name in by_name(read_pickle, path / "batches.meta")[b"label_names"]]
     return Part(images.transpose(0, 2, 3, 1), labels, names)
 
 

@@ -54,6 +54,9 @@ def load_graph(spec: str) -> Data:
 
 def standardised(x: Tensor) -> Tensor:
     """Every feature with mean 0 and variance 1; 0 where it is a constant."""
+    x = x if x.is_floating_point() else x.double()
+    if not x.isfinite().all():
+        raise ValueError("features must be finite (got NaN or infinity)")
     spread = x.std(0)
     return (x - x.mean(0)) / torch.where(spread > 0, spread, 1.0)
 
@@ -88,10 +91,12 @@ def read_folder(path: Path) -> tuple[Tensor, Tensor]:
 def read_csv(file: Path) -> tuple[Tensor, Tensor]:
     """A line for each edge; nodes are numbered in the order in which they first appear there."""
     numbers: dict[str, int] = {}
+    edges = []
     with file.open(newline="") as lines:
-        edges = [
-            [numbers.setdefault(node, len(numbers)) for node in row] for row in csv.reader(lines)
-        ]
+        for row in filter(None, csv.reader(lines)):
+            if len(row) != 2:
+                raise ValueError(f"{file.name} must have two nodes on each line (got {row})")
+            edges.append([numbers.setdefault(node, len(numbers)) for node in row])
     x = scipy.sparse.load_npz(file.with_name(file.name.replace(".edges.csv", ".feats.npz")))
     if x.shape[0] != len(numbers):
         raise ValueError(f"{len(numbers)} nodes have edges, {x.shape[0]} have features")

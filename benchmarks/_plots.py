@@ -8,6 +8,7 @@ import numpy as np
 from _files import atomic_path
 
 matplotlib.use("Agg")
+matplotlib.rcParams["text.parse_math"] = False  # names of classes and runs may hold anything
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402

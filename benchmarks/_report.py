@@ -5,7 +5,8 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -59,12 +60,12 @@ def command_report(args: argparse.Namespace) -> None:
     check_once("RESULTS: one file for each name of a run", [record["name"] for record in records])
     cells = table_cells(records)
     table = markdown_table(cells)
-    if args.readme is not None:
-        fill_readme(args.readme, markdown_table(twin_cells(cells)))
-    write_text(args.out / "table.md", table)
-    write_text(args.out / "table.csv", csv_table(cells))
     for path in write_pictures(records, args.out):
         print(f"wrote {path}", file=sys.stderr)
+    write_text(args.out / "table.md", table)
+    write_text(args.out / "table.csv", csv_table(cells))
+    if args.readme is not None:
+        fill_readme(args.readme, markdown_table(twin_cells(cells)))
     print(table, end="")
 
 
@@ -172,7 +173,7 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
     digits = 2 if first["data"].get("test", 0) >= LARGE_TEST_SET else 1
     scores = {
         f"{name}{label}": percent([r["test"][which][key] for r in group], digits)
-        if which in first["test"]
+        if all(which in r["test"] for r in group)
         else "-"
         for which, label in (("last", ""), ("best", " (best val)"))
         for key, name in (("oa", "OA %"), ("macc", "mAcc %"))
@@ -239,7 +240,7 @@ def fill_readme(path: Path, table: str) -> None:
     """Replaces what stands between the two markers of a Markdown file."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"--readme: {one_line(error)} (got {path})") from None
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
@@ -253,10 +254,22 @@ def write_pictures(records: list[dict[str, Any]], out: Path) -> list[Path]:
     written = []
     for name in dict.fromkeys(record["data"]["name"] for record in records):
         same = [record for record in records if record["data"]["name"] == name]
-        written.append(plot_curves(same, out / f"curves-{name.replace(':', '-')}.png"))
+        with drawing(f"a run on {name}"):
+            written.append(plot_curves(same, out / f"curves-{name.replace(':', '-')}.png"))
     for record in records:
-        if "confusion" in record:
-            written.append(plot_confusion(record, out / f"confusion-{record['name']}.png"))
-        if record.get("embedding"):
-            written.append(plot_embedding(record, out / f"embedding-{record['name']}.png"))
+        with drawing(record["name"]):
+            if "confusion" in record:
+                written.append(plot_confusion(record, out / f"confusion-{record['name']}.png"))
+            if record.get("embedding"):
+                written.append(plot_embedding(record, out / f"embedding-{record['name']}.png"))
     return written
+
+
+@contextmanager
+def drawing(what: str) -> Iterator[None]:
+    """Turns what a damaged record raises in a picture into a `UsageError`."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        lacks = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise UsageError(f"RESULTS: {what} cannot be drawn ({lacks})") from None

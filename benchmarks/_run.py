@@ -1,6 +1,7 @@
 """A whole run: resume, epochs with progress and checkpoints, the one test, the record."""
 
 import argparse
+import hashlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def open_run(args: argparse.Namespace, benchmark: str, name: str, config: dict[s
     """
     results = (args.results or args.out / "results") / f"{name}.json"
     run = Run(benchmark, name, config, args.out / name, results)
-    if Path(name).name != name or name == "..":
+    if Path(name).name != name or name.startswith("."):
         raise UsageError(f"--name: must be the name of a folder, without a path (got {name})")
     check_writable(run.checkpoint, "--out")
     check_writable(run.results, "--results")
@@ -134,11 +135,16 @@ def execute(
     trainer = Trainer(build(), task, data, run.config, process)
     if process.is_main:
         announce(run, trainer, data)
+    samples = fingerprint(data)
     if run.state is not None:
+        if run.state.get("samples", samples) != samples:
+            raise UsageError(
+                f"--data: other samples than the checkpoint's (got {run.config['data']})"
+            )
         trainer.load_state_dict(run.state)
     flags = {key: run.config.get(key) for key in OF_A_PART}
     part = {"from_epoch": trainer.epoch + 1, **flags, **about}
-    train_epochs(run, trainer, [*run.earlier, part], progress)
+    train_epochs(run, trainer, samples, [*run.earlier, part], progress)
     record = {
         "benchmark": run.benchmark,
         "name": run.name,
@@ -179,7 +185,19 @@ def announce(run: Run, trainer: Trainer, data: Splits) -> None:
     )
 
 
-def train_epochs(run: Run, trainer: Trainer, parts: list[dict[str, Any]], mode: str) -> None:
+def fingerprint(data: Splits) -> str:
+    """What tells other samples, labels, classes or splits of the same name."""
+    digest = hashlib.sha256()
+    for samples in (data.train, data.val, data.test):
+        digest.update(repr((list(samples.x.shape), *samples.class_names)).encode())
+        digest.update(samples.x.contiguous().numpy())
+        digest.update(samples.y.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def train_epochs(
+    run: Run, trainer: Trainer, samples: str, parts: list[dict[str, Any]], mode: str
+) -> None:
     """Trains to the last epoch, saving a checkpoint after each, with what computed its parts."""
     main, epochs = trainer.process.is_main, run.config["epochs"]
     if main and trainer.epoch == 0:
@@ -193,6 +211,7 @@ def train_epochs(run: Run, trainer: Trainer, parts: list[dict[str, Any]], mode: 
         "config": run.config,
         "class_names": list(trainer.train.class_names),
         "shape": list(trainer.train.x.shape[1:]),
+        "samples": samples,
         "parts": parts,
     }
     done, steps = trainer.epoch, trainer.steps

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from _data import Samples
-from _training import Splits, Task
+from _training import Splits, Task, Trainer
 from torch import Tensor, nn
 
 
@@ -28,6 +28,18 @@ def make_samples(number: int, seed: int) -> Samples:
     y = torch.arange(number) % 3
     x = torch.randn(number, 3, 2, generator=generator) + y.view(-1, 1, 1)
     return Samples(x, y, ["a", "b", "c"])
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    """Interrupts training after some epochs."""
+    original = Trainer.run_epoch
+
+    def run_epoch(self: Trainer, *words: Any) -> Any:
+        if self.epoch == epochs:
+            raise KeyboardInterrupt
+        return original(self, *words)
+
+    monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
 
 
 @pytest.fixture(autouse=True)

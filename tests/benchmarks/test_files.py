@@ -15,6 +15,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_link_stays_one(tmp_path):
+    path, link = tmp_path / "folder" / "file.txt", tmp_path / "link.txt"
+    write_text(path, "old")
+    link.symlink_to(path)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert path.read_text() == "new"
+
+
+def test_a_long_name_is_written(tmp_path):
+    path = tmp_path / f"{'x' * 250}.txt"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
 def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / "file.txt"
     write_text(path, "old")

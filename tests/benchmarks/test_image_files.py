@@ -73,6 +73,8 @@ def test_npz_of_coloured_images_with_names(tmp_path):
     assert samples.x.shape == (20, 3, 6, 5)
     assert np.array_equal(samples.x.permute(0, 2, 3, 1), arrays["x_train"])
     assert samples.class_names == names.tolist()
+    write_npz(tmp_path / "a.npz", shape=(6, 5, 3), class_names=names.astype("S"))
+    assert load_images(CONFIG, str(tmp_path / "a.npz"), train=True).class_names == names.tolist()
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -121,7 +123,7 @@ def test_pickles_run_nothing(tmp_path, protocol):
     trace = tmp_path / "trace"
     for value in (Calls(open, str(trace), "w"), Calls(np.save, str(trace), 1), Calls(eval, "1")):
         (tmp_path / "test_batch").write_bytes(pickle.dumps({b"data": value}, protocol))
-        with pytest.raises(UsageError, match=r"--data: a pickle that asks for .* is refused"):
+        with pytest.raises(UsageError, match=r"--data: test_batch: a pickle that .* is refused"):
             load_images(CONFIG, str(tmp_path), train=False)
     assert not list(tmp_path.glob("trace*"))
 
@@ -148,6 +150,10 @@ def pickled_objects(folder):
 
 def other_size(folder):
     write_npz(folder / "a.npz", shape=(28, 27))
+
+
+def names_in_a_table(folder):
+    write_npz(folder / "a.npz", class_names=np.array([["a"], ["b"]]))
 
 
 def half_an_archive(folder):
@@ -200,11 +206,12 @@ def other_folder(folder):
         (unknown_label, r"labels must lie in \[0, 10\)"),
         (pickled_objects, "allow_pickle"),
         (other_size, "not images of mnist, but 28 x 27 x 1"),
+        (names_in_a_table, r"class_names must have one dimension, got shape \[2, 1\]"),
         (half_an_archive, ""),
         (no_archive, ""),
-        (half_an_idx_file, ""),
-        (no_idx_file, "t10k-labels-idx1-ubyte is not an idx file of bytes"),
-        (half_a_batch, ""),
+        (half_an_idx_file, "t10k-images-idx3-ubyte: cannot reshape"),
+        (no_idx_file, "t10k-labels-idx1-ubyte: not an idx file of bytes"),
+        (half_a_batch, "test_batch: "),
         (no_meta, "batches.meta"),
         (other_pickle, ""),
         (other_folder, "neither MNIST's idx files nor cifar-10-batches-py in this folder"),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from _checkpoint import load_checkpoint
 
+from tests.benchmarks.conftest import stop_after
+
 NAME = "bars-hconv2-poincare-seed0"
 
 
@@ -56,6 +58,32 @@ def test_a_run_leaves_a_whole_record_and_eval_reads_it_back(tmp_path, capsys):
     assert f"--data: images of [1, 16, 16] are needed (got [3, 8, 8] in {wrong})" in last_error(
         capsys
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays | {"x_train": 255 - arrays["x_train"]},
+        lambda arrays: arrays | {key: arrays[key][:-3] for key in ("x_train", "y_train")},
+        lambda arrays: arrays | {"class_names": np.array(["c", "b", "a"])},
+        lambda arrays: arrays | {"y_test": arrays["y_test"][::-1]},
+    ],
+)
+def test_a_run_goes_on_with_its_own_samples_only(tmp_path, monkeypatch, capsys, change):
+    arrays = dict(np.load(write_colours(tmp_path / "colours.npz")))
+    arrays["class_names"] = np.array(["a", "b", "c"])
+    for folder, values in (("own", arrays), ("other", change(arrays))):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "colours.npz", **values)
+    own, other = (["--data", str(tmp_path / name / "colours.npz")] for name in ("own", "other"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        assert train(tmp_path, *own) == 130
+    capsys.readouterr()
+    assert train(tmp_path, *other, "--resume") == 2
+    message = "--data: other samples than the checkpoint's (got colours)"
+    assert message in last_error(capsys)
+    assert train(tmp_path, *own, "--resume") == 0
 
 
 def test_it_learns_colours_and_reports_the_gap(tmp_path):

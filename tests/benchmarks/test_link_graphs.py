@@ -44,9 +44,12 @@ def test_the_generated_tree_is_a_tree_whose_features_wander():
     assert not torch.equal(x, generated_tree(1)[0])
 
 
-def write_tree(folder, count=4):
+FEATURES = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [6.0, 5.0]])
+
+
+def write_tree(folder, count=4, features=FEATURES):
     (folder / "disease_lp.edges.csv").write_text("7,3\n7,9\n9,1\n")
-    x = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [6.0, 5.0]])[:count]
+    x = features[:count]
     scipy.sparse.save_npz(folder / "disease_lp.feats.npz", scipy.sparse.csr_matrix(x))
 
 
@@ -58,6 +61,16 @@ def test_nodes_of_a_csv_file_are_numbered_as_they_appear(tmp_path, small):
     torch.testing.assert_close(graph.x[:, 0], (raw - 3) / raw.std())
     assert graph.x[:, 1].tolist() == [0, 0, 0, 0]  # a constant tells nothing
     assert graph_name(str(tmp_path)) == tmp_path.name
+
+
+def test_blank_lines_and_features_that_are_counted(tmp_path, small):
+    write_tree(tmp_path)
+    expected = load_graph(str(tmp_path))
+    write_tree(tmp_path, features=FEATURES.astype(np.int64))
+    (tmp_path / "disease_lp.edges.csv").write_text("7,3\n\n7,9\n9,1\n\n")
+    found = load_graph(str(tmp_path))
+    assert torch.equal(found.edge_index, expected.edge_index)
+    torch.testing.assert_close(found.x, expected.x)
 
 
 def test_a_pickled_graph_of_networkx(tmp_path, small):
@@ -134,6 +147,12 @@ def test_what_is_wrong_is_one_line(tmp_path):
         load_graph(str(tmp_path))
     write_tree(tmp_path)
     with pytest.raises(UsageError, match="--data: a graph of 20 edges or more .* \\(got 3 in "):
+        load_graph(str(tmp_path))
+    (tmp_path / "disease_lp.edges.csv").write_text("7,3,1\n7,9,1\n9,1,1\n")
+    with pytest.raises(UsageError, match="--data: disease_lp.edges.csv must have two nodes on "):
+        load_graph(str(tmp_path))
+    write_tree(tmp_path, features=np.diag([1.0, 2.0, 3.0, np.nan]))
+    with pytest.raises(UsageError, match="--data: features must be finite"):
         load_graph(str(tmp_path))
     write_tree(tmp_path, count=3)
     with pytest.raises(UsageError, match="--data: 4 nodes have edges, 3 have features \\(got "):

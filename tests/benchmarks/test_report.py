@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import modelnet40
 import numpy as np
@@ -267,6 +268,46 @@ def test_pictures(tmp_path):
         picture = imread(path)
         assert min(picture.shape[:2]) > 400
         assert np.ptp(picture[..., :3]) > 0.5  # not a blank sheet
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("curves", {}, "a run on toy cannot be drawn \\(no 'train_loss'\\)"),
+        ("curves", None, "a run on toy cannot be drawn"),
+        ("confusion", [], "toy-poincare-seed0 cannot be drawn"),
+        ("embedding", {"kind": "disk"}, "toy-poincare-seed0 cannot be drawn \\(no 'xy'\\)"),
+        ("data", {"name": "toy"}, "toy-poincare-seed0 cannot be drawn \\(no 'class_names'\\)"),
+    ],
+)
+def test_a_damaged_record_leaves_the_tables_of_before(tmp_path, key, value, message, capsys):
+    write_json(tmp_path / "run.json", make_record(**{key: value}))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\nold\n{END}\n")
+    argv = ["report", str(tmp_path / "run.json"), "--out", str(tmp_path), "--readme", str(readme)]
+    assert modelnet40.main(argv) == 2
+    assert re.search(f"error: RESULTS: {message}", capsys.readouterr().err)
+    assert readme.read_text() == f"{BEGIN}\nold\n{END}\n"
+    assert not (tmp_path / "table.md").exists()
+
+
+def test_a_best_epoch_is_shown_where_all_seeds_have_one():
+    without = make_record(seed=1)
+    del without["test"]["best"]
+    (row,) = markdown([make_record(), without]).splitlines()[2:]
+    assert "| 2 | 50.0 ± 0.0 | 25.0 ± 0.0 | - | - |" in row
+
+
+def test_names_may_hold_any_character(tmp_path):
+    record = make_record(data={"name": "$x_{", "class_names": ["$a", "b_{$"]})
+    assert len(write_pictures([record], tmp_path)) == 3
+
+
+def test_a_readme_in_another_encoding_is_named(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_bytes(b"\xff" + BEGIN.encode() + END.encode())
+    with pytest.raises(UsageError, match="--readme: 'utf-8' codec"):
+        fill_readme(readme, "new")
 
 
 def test_a_run_counts_once(tmp_path):

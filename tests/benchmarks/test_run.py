@@ -6,7 +6,8 @@ import _run
 import modelnet40
 from _checkpoint import load_checkpoint, save_checkpoint
 from _files import write_json
-from _training import Trainer
+
+from tests.benchmarks.conftest import stop_after
 
 NAME = "primitives-poincare-seed0"
 
@@ -17,18 +18,6 @@ def train(out, *flags):
 
 def result(out):
     return json.loads((out / "results" / f"{NAME}.json").read_text())
-
-
-def stop_after(monkeypatch, epochs):
-    """Interrupts training after some epochs."""
-    original = Trainer.run_epoch
-
-    def run_epoch(self, *words):
-        if self.epoch == epochs:
-            raise KeyboardInterrupt
-        return original(self, *words)
-
-    monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
 
 
 def test_a_record_tells_the_parts_of_a_resumed_run(tmp_path, monkeypatch):

@@ -166,6 +166,7 @@ def test_missing_file(fixture_root, name):
         ("label", lambda y: np.uint8(1), r"unreadable file '.*ply_data_train0.h5'"),
         ("data", lambda x: np.where(x == x.max(), np.nan, x), r"must be finite"),
         ("data", lambda x: np.where(x == x.max(), np.inf, x), r"must be finite"),
+        ("data", lambda x: 1e300 * x.astype(np.float64), r"must be finite in float32"),
     ],
 )
 def test_broken_arrays(fixture_root, key, change, message):
@@ -173,6 +174,12 @@ def test_broken_arrays(fixture_root, key, change, message):
     with pytest.raises(ValueError, match=message) as info:
         ModelNetPoints(fixture_root)
     assert "\n" not in str(info.value)
+
+
+def test_a_file_listed_twice_is_not_read_twice(fixture_root):
+    (fixture_root / "train_files.txt").write_text("a/ply_data_train0.h5\nb/ply_data_train0.h5\n")
+    with pytest.raises(ValueError, match=r"once \(got two of 'ply_data_train0.h5'\)"):
+        ModelNetPoints(fixture_root)
 
 
 def test_broken_files(fixture_root):

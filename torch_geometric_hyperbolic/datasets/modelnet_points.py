@@ -135,6 +135,9 @@ def _read_names(folder: Path) -> tuple[str, ...]:
 def _list_files(folder: Path, train: bool) -> list[Path]:
     index = "train_files.txt" if train else "test_files.txt"
     paths = [folder / Path(line).name for line in _read_lines(folder / index) if line]
+    twice = [path.name for path in paths if paths.count(path) > 1]
+    if twice:
+        raise ValueError(f"{index!r} must name each file once (got two of {twice[0]!r})")
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         names = ", ".join(missing)
@@ -177,8 +180,10 @@ def _read_file(
             f"'num_points' must be at most {shape[1]}, the size of the clouds in {path.name!r} "
             f"(got {num_points})"
         )
+    with np.errstate(over="ignore"):
+        pos = pos.astype(np.float32)
     if not np.isfinite(pos).all():
-        raise ValueError(f"'data' of {path.name!r} must be finite (got NaN or infinity)")
+        raise ValueError(f"'data' of {path.name!r} must be finite in float32 (got NaN or infinity)")
     if label.shape not in [(shape[0],), (shape[0], 1)] or label.dtype.kind not in "iu":
         raise ValueError(
             f"'label' of {path.name!r} must hold {shape[0]} integers "
@@ -189,4 +194,4 @@ def _read_file(
         raise ValueError(
             f"'label' of {path.name!r} must be between 0 and {num_classes - 1} (got {wrong[0]})"
         )
-    return pos.astype(np.float32), label.reshape(-1).astype(np.int64)
+    return pos, label.reshape(-1).astype(np.int64)
