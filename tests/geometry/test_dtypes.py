@@ -189,6 +189,16 @@ def test_numbers_are_given_by_name():
             poincare.dist(x, x, surplus, c=1.0)
 
 
+def test_annotations_may_be_strings():
+    @_precision.full_precision
+    def double(x: "torch.Tensor", *, c: "float") -> "torch.Tensor":
+        return 2 * x
+
+    with pytest.raises(TypeError, match="'x' must be a float32 or float64 tensor"):
+        double(torch.ones(3, dtype=torch.int64), c=1.0)
+    assert double(torch.ones(3), c=1.0).dtype == torch.float32
+
+
 @every_function
 @pytest.mark.parametrize("c", [-1.0, 0, float("nan"), float("inf")])
 def test_only_negative_curvature_is_hyperbolic(model, function, c):

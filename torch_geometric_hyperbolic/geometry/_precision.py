@@ -5,7 +5,7 @@ import inspect
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 import torch
 from torch import Tensor
@@ -30,7 +30,8 @@ def full_precision(
     """
     parameters = inspect.signature(function).parameters
     positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]
-    points = [name for name, about in parameters.items() if about.annotation is Tensor]
+    annotations = get_type_hints(function)
+    points = [name for name in parameters if annotations.get(name) is Tensor]
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

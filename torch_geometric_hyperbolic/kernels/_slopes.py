@@ -1,4 +1,4 @@
-"""What the derivative of a target's result by the value of one of its edges is made of."""
+"""How a target's result depends on the value of one of its edges: three cases."""
 
 from typing import Any, NamedTuple
 

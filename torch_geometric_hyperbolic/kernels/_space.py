@@ -1,4 +1,4 @@
-"""What operators are told of a manifold."""
+"""The curvature and constants of a manifold, as compiled operators take them."""
 
 import torch
 from torch import Tensor

@@ -57,9 +57,9 @@ def installed_engine(x: Tensor) -> str | None:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def in_transforms() -> bool:
-    """Whether a transform of ``torch.func`` or forward-mode differentiation looks on.
+    """Whether a transform of ``torch.func``, or forward-mode differentiation, is active.
 
-    PyTorch says it here only. What is compiled inside of one is compiled anew outside of it.
+    PyTorch has no public function for it. What is compiled inside of one is compiled anew outside.
     """
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 

@@ -88,7 +88,7 @@ class Manifold(GeooptManifold):
 
     @abc.abstractmethod
     def from_ball(self, p: Tensor, gap: Tensor | None = None) -> Tensor:
-        """Inverse of :meth:`to_ball`; without ``gap`` points are where ``p``, rounded, tells."""
+        """Inverse of :meth:`to_ball`; a ``gap`` that is not given is computed from ``p``."""
 
     @abc.abstractmethod
     def busemann(self, x: Tensor, direction: Tensor) -> Tensor:

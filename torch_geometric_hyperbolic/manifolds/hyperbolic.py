@@ -51,7 +51,7 @@ class Hyperbolic(Manifold):
         self._c = _checked(float(state))
 
     def projx(self, x: Tensor) -> Tensor:
-        """Project any finite vectors onto the manifold; points on it are unchanged."""
+        """Project any finite vectors onto the manifold; points well on it are unchanged."""
         return self.geometry.projx(x, c=self.c)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:

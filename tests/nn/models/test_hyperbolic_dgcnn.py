@@ -101,6 +101,25 @@ def test_radii_are_mean_distances_from_the_origin(manifold):
         assert_on_manifold(x, manifold)
 
 
+def test_the_hyperboloid_of_four_times_the_curvature_is_the_same_network():
+    spaces = (PoincareBall(0.7), Lorentz(4 * 0.7), Lorentz(0.7))
+    models = [make_model(space, dropout=0.0).double() for space in spaces]
+    ball, hyperboloid, other = models
+    for model in (hyperboloid, other):
+        model.load_state_dict(ball.state_dict() | own_state(model))
+    pos = clouds_in_unit_sphere().double()
+    assert_close(hyperboloid(pos, BATCH), ball(pos, BATCH))
+    assert (other(pos, BATCH) - ball(pos, BATCH)).abs().max() > 1e-4
+    radii = ball.radii(pos, BATCH)
+    twice = {name: 2 * radius for name, radius in hyperboloid.radii(pos, BATCH).items()}
+    assert radii == pytest.approx(twice)
+
+
+def own_state(model: HyperbolicDGCNN) -> dict[str, object]:
+    """What a state tells of the manifold."""
+    return {key: value for key, value in model.state_dict().items() if "_extra_state" in key}
+
+
 @pytest.mark.parametrize("name", ["radii", "embedding"])
 def test_looking_at_points_does_not_change_the_model(name):
     model = make_model(PoincareBall())

@@ -27,7 +27,8 @@ class EdgeMessages(MessagePassing):
     r"""Passes :math:`h(\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j))`, a tangent vector at
     the origin, along every edge.
 
-    Subclasses define ``nn`` and ``manifold``, and may skip message passing where nobody can tell.
+    Subclasses define ``nn`` and ``manifold``, and may bypass ``propagate`` where no hook, explainer
+    or subclass would notice.
     """
 
     nn: Callable[[Tensor], Tensor]
@@ -128,6 +129,8 @@ class EdgeMessages(MessagePassing):
         dim_size: Optional[int] = None,
         num_targets: Optional[int] = None,
     ) -> Tensor:
+        # nn(cat([log0(x_i), rel(x_i, x_j)])), where nn's first layer may have met the nodes already
+        # and both vectors may be described in another way.
         on_nodes = relative_i is not None
         if relative_i is None or relative_j is None:
             relative_i, relative_j = p_i, p_j
@@ -165,5 +168,5 @@ class EdgeMessages(MessagePassing):
         return super().aggregate(inputs, index, ptr, dim_size)
 
 
-#: The hooks as they are here, where others may put theirs later.
+#: Our own hooks: whatever else stands in their place, now or later, is called.
 UNCHANGED = {hook: getattr(EdgeMessages, hook) for hook in HOOKS}

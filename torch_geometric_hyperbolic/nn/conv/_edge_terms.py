@@ -58,14 +58,14 @@ class EdgeTerms(NamedTuple):
         relative = self.alpha[:1, None] * difference - self.beta[:1, None] * relative_i
         return self.absolute[i] + relative
 
-    def less(self, value: Tensor) -> "EdgeTerms":
+    def minus(self, value: Tensor) -> "EdgeTerms":
         """The terms of ``z - value``, ``[1, F]``."""
         absolute = self.absolute - value
         edges = (self.alpha, self.beta, self.rowptr, self.col)
         return EdgeTerms(absolute, self.relative_i, self.relative_j, *edges)
 
-    def of_sources(self) -> "EdgeTerms":
-        """These themselves: their values are combinations of rows of sources."""
+    def as_edge_terms(self) -> "EdgeTerms":
+        """See :meth:`WindowTerms.as_edge_terms`: these are such terms."""
         return self
 
 
@@ -77,13 +77,13 @@ class Terms(Protocol):
 
     def first(self) -> Tensor: ...
 
-    def less(self, value: Tensor) -> Self: ...
+    def minus(self, value: Tensor) -> Self: ...
 
     def num_edges(self) -> int: ...
 
     def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 
-    def of_sources(self) -> EdgeTerms: ...
+    def as_edge_terms(self) -> EdgeTerms: ...
 
 
 def _first_target(rowptr: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def _coefficients(
 def _of_nodes(
     find: Callable[[Tensor, Manifold], T], target: Tensor, source: Tensor, manifold: Manifold
 ) -> tuple[T, T]:
-    """What is found of targets and of sources, once where they are the same."""
+    """What ``find`` makes of targets and of sources, once if they are one tensor."""
     dtype = working_dtype(target)
     of_targets = find(target.to(dtype), manifold)
     return of_targets, of_targets if source is target else find(source.to(dtype), manifold)
@@ -171,12 +171,12 @@ class WindowTerms(NamedTuple):
         """The values of the first edge, ``[1, F]``."""
         return self.absolute[_first_target(self.rowptr)] + self.of_edges[:1] @ self.weight.t()
 
-    def less(self, value: Tensor) -> "WindowTerms":
+    def minus(self, value: Tensor) -> "WindowTerms":
         """The terms of ``z - value``, ``[1, F]``."""
         return WindowTerms(self.absolute - value, self.of_edges, self.weight, self.rowptr)
 
-    def of_sources(self) -> EdgeTerms:
-        """The same with each edge as its own source."""
+    def as_edge_terms(self) -> EdgeTerms:
+        """The same as :class:`EdgeTerms`, with each edge as its own source."""
         values = (self.of_edges @ self.weight.t()).to(self.absolute.dtype)
         stored = EdgeVectors.stored(values, self.rowptr)
         return EdgeTerms(*stored.terms(self.absolute, self.rowptr))

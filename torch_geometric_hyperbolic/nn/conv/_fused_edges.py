@@ -59,7 +59,7 @@ class FusedEdges(NamedTuple):
         """The reduced messages of every target, ``[M, F]``; 0 for a target without edges."""
         if self.reduce in ("max", "min"):
             return self._extreme(terms)
-        return self._sum(terms.of_sources())
+        return self._sum(terms.as_edge_terms())
 
     def _extreme(self, terms: Terms) -> Tensor:
         norm: Any = self.norm
@@ -170,7 +170,7 @@ def _centred(terms: T) -> tuple[T, Tensor | float]:
         return terms, 0.0
     with torch.no_grad():
         centre = terms.first()
-    return terms.less(centre), centre.squeeze(0)
+    return terms.minus(centre), centre.squeeze(0)
 
 
 def _widened(parameter: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ class HyperbolicEdgeConv(EdgeMessages):
 
     def forward(self, x: Union[Tensor, PairTensor], edge_index: Union[Adj, PairTensor]) -> Tensor:
         source, target = sources_and_targets(x)
-        # A message of somebody else's may give ``nn`` anything.
+        # A message of a subclass's own may call ``nn`` on other inputs.
         split = split_first_linear(self.nn) if self._keeps("message") else None
         self._check(source, target, split)
         if isinstance(edge_index, tuple):
@@ -193,7 +193,7 @@ class HyperbolicEdgeConv(EdgeMessages):
         return self.manifold.ambient_dim(inputs // 2)
 
     def _may_fuse(self, x: Tensor) -> bool:
-        """Whether there are kernels for such points, and nobody looks at message passing."""
+        """Whether there are kernels for such points, and no hook looks at message passing."""
         half = x.dtype in (torch.float16, torch.bfloat16)
         usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
         known = usual and self.aggr_module is not None and fused_engine(x) is not None
@@ -219,7 +219,7 @@ class HyperbolicEdgeConv(EdgeMessages):
         fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused.reduced(terms), self.manifold)
-        messages = split.rest(edge_values(*terms.of_sources()))
+        messages = split.rest(edge_values(*terms.as_edge_terms()))
         if messages.size(0) != col.size(0):
             raise ValueError(
                 f"'nn' must return a row for each of {col.size(0)} edges (got {messages.size(0)})"
