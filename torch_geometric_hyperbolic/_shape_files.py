@@ -77,7 +77,9 @@ def _plain_ply(file: BinaryIO) -> tuple[BinaryIO, dict[str, int]]:
     Comments go, and all but vertices, faces, coordinates and corners get names that mean nothing.
     """
     known = {"vertex": ("x", "y", "z"), "face": ("vertex_index", "vertex_indices")}
-    lines, counts, element = [], {}, ""
+    lines: list[str] = []
+    counts: dict[str, int] = {}
+    element = ""
     for line in iter(file.readline, b""):
         words = line.decode("latin-1").split()
         kind = words[0] if words else "comment"

@@ -35,7 +35,7 @@ MAX_EXPONENT = 40.0
 #: A window of vectors has no axis where their residuals' squares are below this share of the
 #: longest vector's square: lengths below 2^-18 = 4e-6, which float32 vectors reach by rounding
 #: alone. The rounding of a Gram matrix in float64 then moves coordinates by 2^-52 / 2^-18 = 6e-11.
-FLAT = 2.0**-36
+NEGLIGIBLE = 2.0**-36
 
 #: Two vectors of a window compete for the next axis as equals where their scores differ by less
 #: than this share of the longest residual times the longest vector, which is how rounding of the

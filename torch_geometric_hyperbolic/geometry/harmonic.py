@@ -63,8 +63,8 @@ MAX_DIMENSION = 32
 #: from the real line of y, which makes the error of the rule exp(-2 pi (pi / 4) / STEP) = 1e-17.
 STEP, REACH = 0.125, 36
 
-#: Squared radius within which the recursion of :func:`_still_profiles` descends, and from how many
-#: terms above; terms of the continued fraction of r coth r there. The error is about 1e-13.
+#: Squared radius within which the recursion of :func:`_zero_frequency_profiles` descends, and from
+#: how many terms above; terms of the continued fraction of r coth r there. The error is about 1e-13.
 NEAR, DESCENT, LAMBERT = 5.0, 48, 14
 
 
@@ -153,7 +153,7 @@ def spherical_function(
     return (scale.exp() * _profile(d, frequency * d, n, c)).to(distance.dtype)
 
 
-def _still_profiles(z: Tensor, count: int) -> list[Tensor]:
+def _zero_frequency_profiles(z: Tensor, count: int) -> list[Tensor]:
     r""":math:`A_i = \varphi_0 \operatorname{sinhc}(r)^{i+1}` of the dimensions :math:`2i + 3`,
     :math:`i = 0, \ldots`, from :math:`z = r^2`.
 
@@ -204,7 +204,7 @@ def _log_odd(d: Tensor, t: Tensor, n: int, c: Curvature) -> Tensor:
     """
     m = (n - 1) // 2
     coefficients, b = [], 1.0
-    for i, profile in enumerate(_still_profiles(c * d * d, m)):
+    for i, profile in enumerate(_zero_frequency_profiles(c * d * d, m)):
         coefficients.append(b * (2 * c * t) ** i * profile)
         b *= (i + 1) ** 2 / (2 * i + 3)
     g = [torch.ones_like(d)]  # (-2t)^k f^(k) / f, times sinhc(r)^k

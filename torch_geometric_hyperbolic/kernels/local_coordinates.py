@@ -3,7 +3,7 @@ r"""Coordinates of the vectors of a window in a frame that the window itself def
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.geometry._numerics import FLAT, TIE, dot, safe_sqrt
+from torch_geometric_hyperbolic.geometry._numerics import NEGLIGIBLE, TIE, dot, safe_sqrt
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, as_edge_vectors
@@ -69,7 +69,7 @@ def gram_schmidt(v: Tensor, rowptr: Tensor, rank: int, tie: float) -> Tensor:
     for _ in range(rank):
         squared = dot(residual, residual).squeeze(-1).detach()
         score = squared + dot(residual, mean[i]).squeeze(-1).detach()
-        score = torch.where(squared > FLAT * longest[i], score, -torch.inf)
+        score = torch.where(squared > NEGLIGIBLE * longest[i], score, -torch.inf)
         now = torch.zeros_like(longest).scatter_reduce(0, i, squared, "amax")
         pivot, found = _first_of_largest(score, i, tie * (now * longest).sqrt())
         leader = torch.cat([residual, residual[:0].new_zeros(1, v.size(1))])[pivot]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from torch_geometric_hyperbolic.geometry._numerics import FLAT
+from torch_geometric_hyperbolic.geometry._numerics import NEGLIGIBLE
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 from torch_geometric_hyperbolic.kernels._cpu.windows import (
     inner_products,
@@ -76,12 +76,12 @@ def _leader(rest, to_mean, size, widest, tie):
     """The first of those vectors whose scores equal the largest; -1 if none is long enough."""
     best, longest = -np.inf, 0.0
     for a in range(size):
-        if rest[a] > FLAT * widest:
+        if rest[a] > NEGLIGIBLE * widest:
             best = max(best, rest[a] + to_mean[a])
             longest = max(longest, rest[a])
     least = best - tie * np.sqrt(longest * widest)
     for a in range(size):
-        if rest[a] > FLAT * widest and rest[a] + to_mean[a] >= least:
+        if rest[a] > NEGLIGIBLE * widest and rest[a] + to_mean[a] >= least:
             return a
     return -1
 
