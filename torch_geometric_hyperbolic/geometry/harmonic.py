@@ -64,7 +64,8 @@ MAX_DIMENSION = 32
 STEP, REACH = 0.125, 36
 
 #: Squared radius within which the recursion of :func:`_zero_frequency_profiles` descends, and from
-#: how many terms above; terms of the continued fraction of r coth r there. The error is about 1e-13.
+#: how many terms above; terms of the continued fraction of r coth r there. The error is about
+#: 1e-13.
 NEAR, DESCENT, LAMBERT = 5.0, 48, 14
 
 
