@@ -183,6 +183,11 @@ POLYGON_FILES = {
     + POLYGON_CORNERS.replace("\n", " 0.5 1 # red\r\n")
     + "5 0 1 2 3 4\r\n3 5 6 7\r\n4 8 9 10 11\r\n",
     "a.ply": POLYGON_PLY + POLYGON_CORNERS + "5 0 1 2 3 4\n3 5 6 7\n4 8 9 10 11\n",
+    "b.ply": POLYGON_PLY.replace("face 3", "face 4").replace("\n", "\r\n")
+    + "\n"
+    + POLYGON_CORNERS
+    + "5 0 1 2 3 4\n\n3 5 6 7\n2 0 1\n4 8 9 10 11\n\n",
+    "c.off": "NCOFF12 3 0\n" + POLYGON_CORNERS + "5 0 1 2 3 4\n3 5 6 7\n4 8 9 10 11\n",
     "a.obj": "".join(f"v {line}\n" for line in POLYGON_CORNERS.splitlines())
     + "".join("f " + " ".join(str(i + 1) for i in face) + "\n" for face in POLYGONS),
 }
@@ -421,6 +426,14 @@ def npy(tmp: Path, array: np.ndarray) -> bytes:
     return write_npy(tmp / "whole.npy", array).read_bytes()
 
 
+def mixed_ply(tmp: Path) -> bytes:
+    """A square, a triangle and a pentagon take as many bytes as three squares."""
+    header = POLYGON_PLY.replace("ascii", "binary_little_endian").replace("list uchar", "list uint")
+    corners = np.loadtxt(POLYGON_CORNERS.splitlines()).astype("<f4").tobytes()
+    faces = [(4, *range(8, 12)), (3, *range(5, 8)), (5, *range(5))]
+    return header.encode() + corners + np.concatenate(faces).astype("<i4").tobytes()
+
+
 CONTENTS = {
     "empty.off": lambda tmp: b"",
     "empty.ply": lambda tmp: b"",
@@ -470,6 +483,15 @@ CONTENTS = {
     "faces.ply": lambda tmp: b"".join(
         export_ply(mesh(), encoding="ascii").splitlines(keepends=True)[:-3]
     ),
+    "quads.ply": lambda tmp: (
+        (POLYGON_PLY.replace("face 3", "face 4") + POLYGON_CORNERS).encode()
+        + b"4 8 9 10 11\n4 8 9 10 11\n4 8 9 10 11\n"
+    ),
+    "mixed.ply": mixed_ply,
+    "axes.ply": lambda tmp: ply().replace(b"float x", b"float X"),
+    "names.ply": lambda tmp: ply().replace(b"vertex_indices", b"corners"),
+    "negative.off": lambda tmp: TRIANGLE.replace("3 1 0", "3 -1 0").encode(),
+    "backwards.off": lambda tmp: TRIANGLE.replace("3 0 1 2", "-3 0 1 2").encode(),
     "strips.ply": lambda tmp: ply().replace(b"element face", b"element tristrips 1\nelement face"),
     "no_end.ply": lambda tmp: b"ply\nformat ascii 1.0\nelement vertex 3\n",
     "shape.stl": lambda tmp: b"solid\n",
@@ -501,8 +523,14 @@ REASONS = {
     "cut.off": "must hold 3 corners, as it says, got 2",
     "weights.off": "must begin with OFF, got '4OFF",
     "no_counts.off": "must tell how many vertices and faces it holds",
-    "vertices.ply": "must hold 90 vertices, as it says, got 50",
-    "faces.ply": "must hold 12 faces, as it says, got 9",
+    "vertices.ply": "must hold 90 rows, as it says, got 50",
+    "faces.ply": "must hold 20 rows, as it says, got 17",
+    "quads.ply": "must hold 16 rows, as it says, got 15",
+    "mixed.ply": "all faces must have the same number of corners",
+    "axes.ply": "vertices must have the properties x, y and z",
+    "names.ply": "faces must have the property vertex_indices",
+    "negative.off": "must count vertices, faces and corners, got '-1'",
+    "backwards.off": "must count vertices, faces and corners, got '-3'",
     "strips.ply": "strips of triangles are not supported",
     "no_end.ply": "the header has no end",
     "line.off": "the surface must have an area (got 1 triangles without)",

@@ -27,6 +27,7 @@ LEVELS = [
     ["nn.conv"],
     ["nn.models"],
     ["nn"],  # __init__.py only
+    ["_mesh_files"],  # helper
     ["_shape_files"],  # helper
     ["classify"],  # the command tgh-classify
     ["benchmarks"],

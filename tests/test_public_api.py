@@ -152,6 +152,7 @@ def test_the_package_prints_nothing(file):
 
 #: Private modules tested through the public ones that use them.
 SHARED_MIRRORS = {
+    "_mesh_files.py": "test_classify.py",
     "_shape_files.py": "test_classify.py",
     "datasets/_download.py": "datasets/test_modelnet_points.py",
     "datasets/_point_clouds.py": "datasets/test_modelnet_points.py",
