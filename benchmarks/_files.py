@@ -19,7 +19,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary file is removed and `path` is left as it was.
 
     Args:
-        path (Path): The file to write; its folder is created. Of a link, what it leads to.
+        path (Path): The file to write; its folder is created. For a link, the file it leads to.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,11 +42,12 @@ def check_writable(path: Path, flag: str) -> None:
     work whose result goes there. Leaves nothing behind.
     """
     try:
+        path = path.resolve()
         folder = next(folder for folder in path.parents if folder.exists())
         with tempfile.TemporaryFile(dir=folder):
             if path.is_dir():
                 raise IsADirectoryError("it is a folder")
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise UsageError(f"{flag}: cannot write {path}: {one_line(error)}") from None
 
 

@@ -75,7 +75,9 @@ def open_run(args: argparse.Namespace, benchmark: str, name: str, config: dict[s
     results = (args.results or args.out / "results") / f"{name}.json"
     run = Run(benchmark, name, config, args.out / name, results)
     if Path(name).name != name or name.startswith("."):
-        raise UsageError(f"--name: must be the name of a folder, without a path (got {name})")
+        raise UsageError(
+            f"--name: must be the name of a folder, without a path or a dot before it (got {name})"
+        )
     check_writable(run.checkpoint, "--out")
     check_writable(run.results, "--results")
     there = [path for path in (run.checkpoint, run.results) if path.exists()]
@@ -131,16 +133,14 @@ def execute(
         "git": git_state(),  # as loaded, before files change
         "device": device_state(process.device, process.world),
     }
+    samples = fingerprint(data)
+    if run.state is not None and run.state.get("samples", samples) != samples:
+        raise UsageError(f"--data: other samples than the checkpoint's (got {run.config['data']})")
     torch.manual_seed(run.config["seed"])
     trainer = Trainer(build(), task, data, run.config, process)
     if process.is_main:
         announce(run, trainer, data)
-    samples = fingerprint(data)
     if run.state is not None:
-        if run.state.get("samples", samples) != samples:
-            raise UsageError(
-                f"--data: other samples than the checkpoint's (got {run.config['data']})"
-            )
         trainer.load_state_dict(run.state)
     flags = {key: run.config.get(key) for key in OF_A_PART}
     part = {"from_epoch": trainer.epoch + 1, **flags, **about}

@@ -62,4 +62,7 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path):
         check_writable(tmp_path / ("x" * 300), "--out")
     with pytest.raises(UsageError, match="--table: cannot write .*: it is a folder"):
         check_writable(tmp_path / "new", "--table")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new"]
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UsageError, match="--out: cannot write .*loop"):
+        check_writable(tmp_path / "loop", "--out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop", "new"]

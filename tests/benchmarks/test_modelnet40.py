@@ -265,7 +265,7 @@ def last_error(capsys):
         ("train --k 600", "--k must be smaller than --num-points 512 (got 600)"),
         ("train --data /nowhere", "--data: no such folder"),
         ("train --smoke --batch-size 9999", "--batch-size: 1 x 9999 exceeds"),
-        ("train --name .a", "--name: must be the name of a folder, without a path (got .a)"),
+        ("train --name .a", "without a path or a dot before it (got .a)"),
         ("train --resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
         ("eval --checkpoint /nowhere/c.pt", "no checkpoint at /nowhere/c.pt"),
         ("report /nowhere.json --out x", "cannot read /nowhere.json"),

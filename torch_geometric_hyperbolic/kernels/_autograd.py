@@ -13,6 +13,18 @@ def refuse_second_derivatives(name: str) -> None:
         raise RuntimeError(f"{name} is once differentiable (got create_graph=True)")
 
 
+@torch.no_grad()
+def overwrite(buffer: Tensor, value: Tensor) -> None:
+    """Give a buffer other values without telling PyTorch: an earlier call may have saved it for its
+    backward pass, which does not read it.
+    """
+    if not torch.compiler.is_compiling() and buffer.is_inference():
+        buffer.copy_(value)  # it has no version to keep
+        return
+    with torch.autograd._unsafe_preserve_version_counter(buffer):
+        buffer.copy_(value)
+
+
 def or_zeros(grad: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
     """A gradient, or zeros for an output that nobody used."""
     return like.new_zeros(shape) if grad is None else grad

@@ -51,7 +51,10 @@ class Hyperbolic(Manifold):
         self._c = _checked(float(state))
 
     def projx(self, x: Tensor) -> Tensor:
-        """Project any finite vectors onto the manifold; points well on it are unchanged."""
+        """Project any finite vectors onto the manifold.
+
+        Points well inside the ball are unchanged, and so are space parts on the hyperboloid.
+        """
         return self.geometry.projx(x, c=self.c)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:

@@ -235,7 +235,6 @@ def test_autocast_keeps_geometry_in_float32(manifold):
     assert_near(manifold.log0(out.float()), manifold.log0(expected), 0.05)
 
 
-@pytest.mark.slow
 def test_sizes_are_known_of_tensors_without_values():
     with FakeTensorMode():
         x, offset = torch.empty(6, 3), torch.empty(4, dtype=torch.long)
@@ -243,6 +242,7 @@ def test_sizes_are_known_of_tensors_without_values():
         assert conv(x, torch.empty(2, 4, dtype=torch.long), offset).shape == (6, 5)
 
 
+@pytest.mark.slow
 def test_compiled_layer_equals_eager_for_any_number_of_nodes():
     manifold = PoincareBall(learnable=True)
     cases = [random_case(manifold, n, 3 * n) for n in (8, 13)]

@@ -145,6 +145,16 @@ def test_looking_at_points_does_not_disturb_a_backward_pass(name):
         assert torch.equal(seen, unseen)
 
 
+@torch.inference_mode()
+def test_a_model_made_in_inference_mode_can_be_looked_at():
+    model, pos = make_model(PoincareBall(), dropout=0.0), clouds_in_unit_sphere()
+    before = copy.deepcopy(model.state_dict())
+    assert model.embedding(pos, BATCH).shape == (3, 16)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+    model(pos, BATCH)  # in training mode
+    assert model.convs[0].nn[1].num_batches_tracked == 1
+
+
 def test_a_look_that_fails_does_not_change_the_model():
     model = make_model(PoincareBall(), ratios=(0.2, 0.2))
     before = copy.deepcopy(model.state_dict())
@@ -215,6 +225,8 @@ def test_embedding_is_one_point_per_cloud(manifold):
     assert embedding.shape == (3, manifold.ambient_dim(16))
     assert_on_manifold(embedding, manifold)
     assert not embedding.requires_grad
+    assert_close(model.embedding(pos, BATCH, batch_size=4)[:3], embedding, factor=0)
+    assert model.embedding(pos, BATCH, batch_size=4).size(0) == model(pos, BATCH, 4).size(0) == 4
     assert_close(embedding, torch.cat([model.embedding(cloud) for cloud in pos.split(16)]))
     last = model.points(pos[:16])[-1]
     to_points = manifold.rel(embedding[:1], last).mean(0).norm()

@@ -152,6 +152,14 @@ def test_a_stack_of_graphs_is_pooled_graph_by_graph(pool, manifold: Manifold):
     assert_close(pool(stack, None, manifold=manifold), alone)
 
 
+@pytest.mark.parametrize("pool", [global_tangent_pool, global_midpoint_pool])
+@each_manifold
+def test_pools_of_one_graph_are_mapped_over_many(pool, manifold: Manifold):
+    stack = torch.stack([points(manifold)[:5], points(manifold)[5:10]])
+    together = torch.vmap(lambda x: pool(x, None, manifold=manifold))(stack)
+    assert_close(together[:, 0], pool(stack, None, manifold=manifold))
+
+
 @each_pool
 def test_without_a_batch_there_is_one_graph_whatever_the_size_as_in_pyg(pool):
     x = points(PoincareBall())

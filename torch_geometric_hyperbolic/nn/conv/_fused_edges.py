@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.kernels import (
     batch_affine,
     edge_sum,
 )
+from torch_geometric_hyperbolic.kernels._autograd import overwrite
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
 from torch_geometric_hyperbolic.nn.conv._edge_terms import EdgeTerms, Terms
 from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
@@ -197,9 +198,7 @@ def _update(norm: torch.nn.BatchNorm1d, mean: Tensor, variance: Tensor, unbiased
         if norm.momentum is None:
             momentum = 1.0 / norm.num_batches_tracked.to(norm.running_mean.dtype)
     for running, value in ((norm.running_mean, mean), (norm.running_var, unbiased * variance)):
-        # An earlier call may have saved it for its backward pass, which does not read it.
-        with torch.autograd._unsafe_preserve_version_counter(running):
-            running.lerp_(value.to(running.dtype), momentum)
+        overwrite(running, running.lerp(value.to(running.dtype), momentum))
 
 
 def _slope(activation: torch.nn.Module) -> float | None:

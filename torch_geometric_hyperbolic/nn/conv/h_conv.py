@@ -40,8 +40,9 @@ class HConv(MessagePassing):
     which starts semi-orthogonal so that pivots keep their radius. A missing neighbour contributes
     the zero vector. Over the graph of an image,
     :func:`~torch_geometric_hyperbolic.nn.grid_graph`, it is
-    :class:`~torch_geometric_hyperbolic.nn.HConv2d` (where the image does not keep its size, the
-    targets are the windows' pivots: see :doc:`/notes/graphs`). Neither is invariant to isometries.
+    :class:`~torch_geometric_hyperbolic.nn.HConv2d` (unless every window is centred on
+    the pixel of its own number, the targets are the windows' pivots: see :doc:`/notes/graphs`).
+    Neither is invariant to isometries.
 
     Messages are summed per window and offset, then meet the weights in one matrix product:
     :math:`O(E F + N K F F')` with :math:`K` offsets.

@@ -19,6 +19,7 @@ from torch_geometric_hyperbolic.checks import (
     check_weight,
 )
 from torch_geometric_hyperbolic.kernels import exp0, log0
+from torch_geometric_hyperbolic.kernels._autograd import overwrite
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
 from torch_geometric_hyperbolic.nn.aggr._groups import as_int64
@@ -301,7 +302,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         x, own = self._look(pos, batch, batch_size)[-1]
         if own is None and batch_size is not None:
             own = _equal_clouds(batch_size, x)
-        return self.midpoint(x, own)
+        return self.midpoint(x, own, dim_size=batch_size)
 
     def _look(
         self, pos: Tensor, batch: OptTensor, batch_size: int | None
@@ -312,9 +313,7 @@ class HyperbolicDGCNN(torch.nn.Module):
             return self._points(pos, batch, batch_size)
         finally:
             for buffer, value in zip(self.buffers(), before, strict=True):
-                # An earlier call may have saved it for its backward pass, which does not read it.
-                with torch.autograd._unsafe_preserve_version_counter(buffer):
-                    buffer.copy_(value)
+                overwrite(buffer, value)
 
 
 def _by_level(ratios: Sequence[float], values: Sequence[T]) -> list[list[T]]:

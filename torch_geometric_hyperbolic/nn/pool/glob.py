@@ -96,7 +96,7 @@ def _graphs(x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifol
     check_manifold(manifold)
     check_points(x, "x", min_dim=2)
     if batch is None:
-        one = x.new_zeros(x.size(-2), dtype=torch.long)
+        one = torch.zeros(x.size(-2), dtype=torch.long, device=x.device)
         return groups_of(x, one, None, 1, -2)
     if size is None or is_readable(batch):
         least = int(batch.max()) + 1 if batch.numel() else 0
