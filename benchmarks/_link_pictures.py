@@ -82,7 +82,7 @@ def plot_points(graph: Data, drawn: list[tuple[dict[str, Any], Tensor]], path: P
         axis.set(aspect="equal")
         axis.set_axis_off()
         axis.set_title(f"{NAMES[run['manifold']]}: AUC {100 * run['test']:.1f} %")
-    figure.colorbar(shown, ax=axes, shrink=0.7, label="edges of a node", format="%g")
+    figure.colorbar(shown, ax=axes, shrink=0.7, label="edges of a node")
     return save(figure, path)
 
 

@@ -8,12 +8,14 @@ import numpy as np
 from _files import atomic_path
 
 matplotlib.use("Agg")
-matplotlib.rcParams["text.parse_math"] = False  # names of classes and runs may hold anything
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import Circle  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
+
+#: For texts with names of classes, runs or data in them, which may hold anything.
+LITERALLY = plt.rc_context({"text.parse_math": False})
 
 MARKERS = "osD^vP"
 COLOURS = [plt.get_cmap("tab20")(i) for i in (0, 2, 4, 6, 8, 10, 12, 14, 16, 18)]
@@ -34,6 +36,7 @@ def title(record: dict[str, Any]) -> str:
     return f"{record['data']['name']}, {config['manifold']}{curved}, seed {config['seed']}"
 
 
+@LITERALLY
 def plot_curves(records: list[dict[str, Any]], path: Path) -> Path:
     """Loss, accuracy and radius of the last layers over the epochs, all runs in one picture."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
@@ -95,6 +98,7 @@ def plot_widths(runs: list[tuple[str, int, dict[str, Any]]], path: Path) -> Path
     return save(figure, path)
 
 
+@LITERALLY
 def plot_confusion(record: dict[str, Any], path: Path) -> Path:
     """Confusion matrix on the test set, rows scaled to 100 %."""
     counts = np.array(record["confusion"], dtype=float)
@@ -128,6 +132,7 @@ def plot_confusion(record: dict[str, Any], path: Path) -> Path:
     return save(figure, path)
 
 
+@LITERALLY
 def plot_embedding(record: dict[str, Any], path: Path) -> Path:
     """Learnt points of the test samples in the unit disk, coloured by class."""
     embedding, names = record["embedding"], record["data"]["class_names"]
