@@ -33,12 +33,14 @@ def validation_enabled() -> bool:
     return _validation and not torch.compiler.is_compiling()
 
 
+def has_values(x: Tensor) -> bool:
+    """Whether there are values: while compiling, on the meta device, of a fake tensor are none."""
+    return not (torch.compiler.is_compiling() or x.is_meta or isinstance(x, FakeTensor))
+
+
 def is_readable(x: Tensor) -> bool:
-    """Whether values may be looked at: a GPU would have to be waited for, and in a graph that is
-    compiled, or a fake tensor, there are none.
-    """
-    on_cpu = x.device.type == "cpu" and not isinstance(x, FakeTensor)
-    return on_cpu and not torch.compiler.is_compiling()
+    """Whether values may be looked at: where there are any, and no GPU must be waited for."""
+    return has_values(x) and x.device.type == "cpu"
 
 
 def check_manifold(manifold: object) -> None:

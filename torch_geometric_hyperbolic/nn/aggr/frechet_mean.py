@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.typing import OptTensor
 
+from torch_geometric_hyperbolic.checks import has_values
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.frechet_mean import (
@@ -81,7 +82,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     group = groups.of_elements(x.size(0))
 
     fused = fused_engine(points) is not None
-    operators = fused or points.is_meta or torch.compiler.is_compiling()
+    operators = fused or not has_values(points)
     find = frechet_mean if operators else frechet_mean_reference
     solve = solve_hessian if operators else solve_hessian_differentiable
 

@@ -14,6 +14,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_points,
     check_positive,
+    has_values,
 )
 from torch_geometric_hyperbolic.geometry import harmonic
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -136,5 +137,5 @@ class HeatKernelConv(MessagePassing):
 
     def __repr__(self) -> str:
         time = torch.as_tensor(self.time)
-        shown = "" if time.is_meta else f", time={time.item():.6g}"
+        shown = f", time={time.item():.6g}" if has_values(time) else ""
         return f"{self.__class__.__name__}({self.in_channels}, manifold={self.manifold}{shown})"

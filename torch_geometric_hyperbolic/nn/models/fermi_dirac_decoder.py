@@ -5,7 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_manifold, check_points, check_positive
+from torch_geometric_hyperbolic.checks import (
+    check_manifold,
+    check_points,
+    check_positive,
+    has_values,
+)
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 
@@ -97,5 +102,5 @@ class FermiDiracDecoder(torch.nn.Module):
 
     def __repr__(self) -> str:
         name, r, t = type(self).__name__, self.r.detach(), self.log_t.detach().exp()
-        shown = "" if r.is_meta else f", r={r.item():.6g}, t={t.item():.6g}"
+        shown = f", r={r.item():.6g}, t={t.item():.6g}" if has_values(r) else ""
         return f"{name}(manifold={self.manifold}{shown})"
