@@ -62,10 +62,10 @@ def command_report(args: argparse.Namespace) -> None:
     table = markdown_table(cells)
     for path in write_pictures(records, args.out):
         print(f"wrote {path}", file=sys.stderr)
-    write_text(args.out / "table.md", table)
-    write_text(args.out / "table.csv", csv_table(cells))
     if args.readme is not None:
         fill_readme(args.readme, markdown_table(twin_cells(cells)))
+    write_text(args.out / "table.md", table)
+    write_text(args.out / "table.csv", csv_table(cells))
     print(table, end="")
 
 
