@@ -69,3 +69,30 @@ def test_the_inputs_are_left_alone(engine):
     for name, value in arguments(engine=engine).items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(given[name], value), name
+
+
+@pytest.mark.skipif(not WITH_NUMBA, reason="compiled loops")
+@pytest.mark.parametrize("channels", [2, 9])
+@pytest.mark.parametrize("k", [100, 300, 600, 1100])
+def test_many_neighbours_are_in_the_same_order(channels, k):
+    """More than are compared pair by pair, of few distances: equal ones are in order of index."""
+    x = torch.randint(-3, 4, (1200, channels)) / 16
+    gap, c = torch.ones(1200, 1, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    expected, found = (
+        knn_table(x, gap, x, None, None, k, c, True, engine) for engine in ("dense", "fused")
+    )
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(not WITH_NUMBA, reason="compiled loops")
+@pytest.mark.parametrize("channels", [2, 9])
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 9, 40, 255, 257])
+def test_clouds_of_every_size_are_searched(channels, size):
+    x = torch.randn(4 * size, channels)
+    gap, c = torch.ones(4 * size, 1, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    batch = torch.arange(4).repeat_interleave(size)
+    expected, found = (
+        knn_table(x, gap, x, batch, batch, min(size, 12), c, True, engine)
+        for engine in ("dense", "fused")
+    )
+    assert torch.equal(found, expected)

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import check_sorted
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
@@ -89,8 +90,7 @@ def _pointers(
         number = torch.arange(clouds + 1, device=points.device)
         return size * number, chosen * number, size, clouds * chosen
     batch = batch.long()
-    if bool((batch[1:] < batch[:-1]).any() or (batch[:1] < 0).any()):
-        raise ValueError("'batch' must be sorted and non-negative")
+    check_sorted(batch, "batch")
     sizes = torch.bincount(batch, minlength=1)
     counts = (ratio * sizes.double()).ceil().long()
     start = sizes.new_zeros(1)

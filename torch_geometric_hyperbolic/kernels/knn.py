@@ -9,6 +9,7 @@ Where rougher keys choose the candidates, what they lose is bounded. In Euclidea
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import check_sorted
 from torch_geometric_hyperbolic.kernels._cloud_search import (
     rounding,
     search_cluster,
@@ -123,9 +124,10 @@ def _pointers(
         ]
         one = batch_points is batch_queries
         looks = torch.stack([_look_at(batch) for batch in batches]).tolist()
-        for name, (first, _, falls) in zip(("batch_x", "batch_y"), looks, strict=True):
+        names = ("batch_x", "batch_y")
+        for name, batch, (first, _, falls) in zip(names, batches, looks, strict=True):
             if falls or first < 0:
-                raise ValueError(f"'{'batch' if one else name}' must be sorted and non-negative")
+                check_sorted(batch, "batch" if one else name)
         number = torch.arange(max(last for _, last, _ in looks) + 2, device=queries.device)
         ptr = torch.stack([torch.searchsorted(batch.contiguous(), number) for batch in batches])
         starts = ptr.tolist()
@@ -178,8 +180,10 @@ def _search_fused(
     """All clouds at once by compiled loops."""
     ends, starts = ptr
     sizes, asked = ptr.diff()
-    few, many = loops.LANES
-    lanes = few if largest <= many // 2 else many
+    least, few, many = loops.LANES
+    lanes = many
+    if largest <= many // 2:  # small clouds fill no more than a tile
+        lanes = min(few, max(least, 1 << (largest - 1).bit_length()))
     how, loosen = rough_keys.rough_keys(points, gap, queries, ends, starts, lanes)
     rough = how.queries
     parallel(

@@ -11,12 +11,15 @@ import numpy as np
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
 from torch_geometric_hyperbolic.kernels._cpu.rough_keys import QUERIES, fill
 
-#: Lanes of small and of large clouds, the width of a tile: long loops cost less to enter.
-LANES = 256, 1024
+#: Lanes of the smallest, of small and of large clouds, the width of a tile, powers of two: long
+#: loops cost less to enter.
+LANES = 8, 256, 1024
 #: Points whose keys in float64 are computed side by side.
 TOGETHER = 4
 #: Points beside 2 k that are collected before they are put in order.
 MORE = 16
+#: Numbers of which the least are found faster by comparing all pairs, many at once, than in order.
+PAIRED = 256
 #: Keys that stay in a core's cache; clouds so large that few queries fit are taken four by four.
 KEYS = 2**17
 
@@ -78,6 +81,8 @@ def _small(minima, k):
             minima[j] = other if other < minima[j] else minima[j]
     if lanes < k:
         return np.inf
+    if lanes > PAIRED:
+        return np.float64(np.partition(minima[:lanes], k - 1)[k - 1])
     kth = 0.0
     for i in range(lanes):
         smaller = 0
@@ -123,14 +128,26 @@ def _settle(points, gap, query, places, keys, ranks, settled, count, best, found
     for first in range(settled, count, TOGETHER):
         last = first + TOGETHER
         _keys(points, gap, query, places[first:last], keys[first:last])
+    _rank(places[:count], keys[:count], ranks)
+    for i in range(count):
+        if ranks[i] < len(found):
+            found[ranks[i]], best[ranks[i]] = places[i], keys[i]
+
+
+@compiled
+def _rank(places, keys, ranks):
+    """The place of each in the order of keys, equal ones by index."""
+    count = len(places)
+    if count > PAIRED:
+        by_index = np.argsort(places)
+        for rank, i in enumerate(by_index[np.argsort(keys[by_index], kind="mergesort")]):
+            ranks[i] = rank
+        return
     ranks[:count] = 0
     for i in range(count):
         key, place = keys[i], places[i]
         for j in range(count):
             ranks[j] += (key < keys[j]) | ((key == keys[j]) & (place < places[j]))
-    for i in range(count):
-        if ranks[i] < len(found):
-            found[ranks[i]], best[ranks[i]] = places[i], keys[i]
 
 
 @compiled_in_order
