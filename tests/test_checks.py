@@ -2,6 +2,7 @@ import importlib.util
 import re
 
 import geoopt
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_offsets,
     check_points,
+    check_sorted,
     set_validation,
     validation_enabled,
 )
@@ -206,9 +208,14 @@ def test_offsets_and_sources():
             "offsets of 3 targets, and sources (got shapes (3,) and (3,))",
         ),
         (ROWPTR, COL[None], ValueError, "(got shapes (4,) and (1, 3))"),
-        (ROWPTR + 1, COL, ValueError, "must hold offsets that rise from 0 to 3"),
-        (ROWPTR, COL[:2], ValueError, "must hold offsets that rise from 0 to 2"),
-        (torch.tensor([0, 3, 2, 3]), COL, ValueError, "must hold offsets that rise from 0 to 3"),
+        (ROWPTR + 1, COL, ValueError, "must hold offsets that rise from 0 to 3 (got 1 to 4)"),
+        (ROWPTR, COL[:2], ValueError, "must hold offsets that rise from 0 to 2 (got 0 to 3)"),
+        (torch.tensor([0, 3, 2, 3]), COL, ValueError, "rise from 0 to 3 (got 3 before 2)"),
+        (ROWPTR, COL.float(), TypeError, "'edge_index' must be a tensor of integers (got torch.fl"),
+        (ROWPTR, COL * torch.nan, TypeError, "must be a tensor of integers (got torch.float32)"),
+        (ROWPTR.double(), COL, TypeError, "must be a tensor of integers (got torch.float64)"),
+        (ROWPTR, COL > 0, TypeError, "must be a tensor of integers (got torch.bool)"),
+        (ROWPTR, None, TypeError, "must be a tensor of integers (got NoneType)"),
         (ROWPTR, COL + 1, IndexError, "source indices in [0, 4) (got 1 to 4)"),
         (ROWPTR, COL - 1, IndexError, "source indices in [0, 4) (got -1 to 2)"),
     ],
@@ -216,3 +223,25 @@ def test_offsets_and_sources():
 def test_wrong_offsets_and_sources_are_named(rowptr, col, error, words):
     with pytest.raises(error, match=re.escape(words)):
         check_offsets(rowptr, col, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("batch", "got"),
+    [([0, 1, 0, 2], "0 at 2"), ([-1, 0], "-1 at 0"), ([3, 2, 1], "2 at 1")],
+)
+def test_where_a_batch_falls_is_named(batch, got):
+    message = rf"^'batch' must be sorted and non-negative \(got {got}\)$"
+    with pytest.raises(ValueError, match=message):
+        check_sorted(torch.tensor(batch), "batch")
+    for good in ([], [0], [0, 0, 4]):
+        check_sorted(torch.tensor(good, dtype=torch.long), "batch")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
+def test_counts_may_be_those_of_numpy(kind):
+    check_counts(k=kind(3))
+    with pytest.raises(ValueError, match=r"^'k' must be at least 1 \(got 0\)$"):
+        check_counts(k=kind(0))
+    for wrong in (np.float64(3), np.bool_(True)):
+        with pytest.raises(TypeError, match="^'k' must be an int"):
+            check_counts(k=wrong)

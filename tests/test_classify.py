@@ -714,3 +714,10 @@ def test_names_that_the_output_cannot_spell_are_escaped(tmp_path, monkeypatch):
     assert classify.main([str(file)]) == 0
     name, *classes = stdout.buffer.getvalue().decode().splitlines()
     assert name == str(tmp_path / "\\u0441\\u0442\\u0443\\u043b.npy") and len(classes) == 3
+
+
+def test_vertices_of_two_coordinates_are_named(tmp_path, capsys):
+    path = tmp_path / "flat.obj"
+    path.write_text("v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n")
+    assert classify.main([str(path)]) != 0
+    assert "vertices must have x, y and z, got 'v 0 0'" in capsys.readouterr().err

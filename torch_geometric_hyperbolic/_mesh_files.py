@@ -28,6 +28,8 @@ def _plain_lines(lines: Iterable[str]) -> Iterator[str]:
         kind, *words = line.partition("#")[0].split() or [""]
         if kind in counts:
             counts[kind] += 1
+        if kind == "v" and len(words) < 3:
+            raise ValueError(f"vertices must have x, y and z, got {line!r}")
         if kind == "f":
             corners = [zip(word.split("/"), counts.values(), strict=False) for word in words]
             words = ["/".join(_absolute(i, count) for i, count in corner) for corner in corners]

@@ -2,13 +2,13 @@
 
 Shapes and dtypes are always checked, they cost nothing. Most values are looked at only after
 :func:`set_validation`, because on a GPU that waits for the device, and never while compiling. What
-loops follow without looking is always checked: on the CPU offsets and indices, and on every device
-whether a ``batch`` is sorted.
+loops follow without looking is always checked: on the CPU offsets and indices (by compiled code
+when it runs), and on every device whether a ``batch`` is sorted.
 """
 
 import math
 import os
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def check_manifold(manifold: object) -> None:
 def check_counts(least: int = 1, **counts: int) -> None:
     """Raise unless all are integers of at least ``least``."""
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, (int, Integral)):
             raise TypeError(f"'{name}' must be an int (got {value!r})")
         if value < least:
             raise ValueError(f"'{name}' must be at least {least} (got {value})")
@@ -123,13 +123,21 @@ def check_batch(batch: Tensor | None, name: str, x: Tensor) -> None:
     """Raise unless ``batch`` is None or has an integer for each point of ``x``."""
     if batch is None:
         return
-    if not isinstance(batch, Tensor) or batch.is_floating_point():
-        kind = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
-        raise TypeError(f"'{name}' must be a tensor of integers (got {kind})")
+    check_integers(batch, name, or_bools=True)
     if batch.shape != x.shape[:1]:
         raise ValueError(
             f"'{name}' must have one entry per point (got shape {tuple(batch.shape)} "
             f"for {x.size(0)} points)"
+        )
+
+
+def check_sorted(batch: Tensor, name: str) -> None:
+    """Raise a :class:`ValueError` unless ``batch`` rises from 0 or more; waits for its device."""
+    falls = (batch.diff(prepend=batch.new_zeros(1)) < 0).nonzero()
+    if len(falls):
+        place = int(falls[0])
+        raise ValueError(
+            f"'{name}' must be sorted and non-negative (got {batch[place].item()} at {place})"
         )
 
 
@@ -172,11 +180,37 @@ def check_edge_index(edge_index: Tensor, sizes: tuple[int, int], flow: str) -> N
             )
 
 
+def check_integers(x: object, name: str, *, or_bools: bool = False) -> None:
+    """Raise a :class:`TypeError` unless ``x`` is a tensor of integers, or of bools if they will do:
+    two groups may be told apart by them, nodes not.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"'{name}' must be a tensor of integers (got {type(x).__name__})")
+    whole = not (x.is_floating_point() or x.is_complex())
+    if not whole or (x.dtype == torch.bool and not or_bools):
+        raise TypeError(f"'{name}' must be a tensor of integers (got {x.dtype})")
+
+
+def check_rising(ptr: Tensor, name: str, count: int) -> None:
+    """Raise a :class:`ValueError` unless these are offsets that rise from 0 to ``count``."""
+    ends = (int(ptr[0]), int(ptr[-1]))
+    falls = (ptr.diff() < 0).nonzero()
+    if ends == (0, count) and not len(falls):
+        return
+    got = f"{ptr[falls[0]].item()} before {ptr[falls[0] + 1].item()}" if len(falls) else ""
+    raise ValueError(
+        f"'{name}' must hold offsets that rise from 0 to {count} "
+        f"(got {got or '{} to {}'.format(*ends)})"
+    )
+
+
 def check_offsets(rowptr: Tensor, col: Tensor, num_sources: int, num_targets: int) -> None:
     """Raise unless these are offsets of each target's edges, and their sources.
 
     What they hold is looked at on the CPU only: a GPU would have to be waited for.
     """
+    check_integers(rowptr, "edge_index")
+    check_integers(col, "edge_index")
     if rowptr.shape != (num_targets + 1,) or col.dim() != 1:
         raise ValueError(
             f"'edge_index' must be offsets of {num_targets} targets, and sources "
@@ -184,8 +218,7 @@ def check_offsets(rowptr: Tensor, col: Tensor, num_sources: int, num_targets: in
         )
     if not is_readable(rowptr):
         return
-    if rowptr[0] != 0 or rowptr[-1] != col.numel() or (rowptr.diff() < 0).any():
-        raise ValueError(f"'edge_index' must hold offsets that rise from 0 to {col.numel()}")
+    check_rising(rowptr, "edge_index", col.numel())
     low, high = col.aminmax() if col.numel() else (0, -1)
     if low < 0 or high >= num_sources:
         raise IndexError(

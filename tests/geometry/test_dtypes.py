@@ -222,3 +222,16 @@ def test_points_have_coordinates(model, function, shape):
     good = list(pick(moderate_arguments(model, 0.7, torch.float32), function))
     with pytest.raises(ValueError, match=rf"^'{first}' must have coordinates \(got shape "):
         function(empty, *good[1:], c=0.7)
+
+
+@every_function
+def test_points_have_a_curvature_each_and_coordinates_have_none(model, function):
+    arguments = list(pick(moderate_arguments(model, 0.7, torch.float32), function))
+    expected = as_tuple(function(*arguments, c=torch.tensor(0.7)))
+    found = as_tuple(function(*arguments, c=torch.full((len(arguments[0]), 1), 0.7)))
+    torch.testing.assert_close(found, expected)  # the dtype too
+    with pytest.raises(ValueError, match=r"^'c' must be a number, or .*\(got shape \(3,\)\)$"):
+        function(*arguments, c=torch.full((3,), 0.7))
+    for dtype in (torch.complex64, torch.bool):
+        with pytest.raises(TypeError, match=rf"^'c' must be real \(got {dtype}\)$"):
+            function(*arguments, c=torch.ones((), dtype=dtype))

@@ -6,6 +6,7 @@ from torch.library import opcheck
 
 from tests.kernels.graphs import each_size, random_edges, strided
 from torch_geometric_hyperbolic.kernels import group_edges
+from torch_geometric_hyperbolic.kernels.group_edges import checked_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 needs_numba = pytest.mark.skipif(not WITH_NUMBA, reason="indices are checked in the loops")
@@ -80,3 +81,14 @@ def test_the_formula_in_pytorch_gives_the_same(size):
 def test_the_operator_is_registered_as_torch_expects():
     source, target = torch.tensor([2, 0, 1]), torch.tensor([1, 1, 0])
     opcheck(torch.ops.tgh.group_edges.default, (source, target, 3, 2))
+
+
+def test_grouped_edges_are_handed_on_and_looked_at():
+    rowptr, col = torch.tensor([0, 2, 2, 3], dtype=torch.int32), torch.tensor([1, 0, 3])
+    opcheck(torch.ops.tgh.checked_edges.default, (rowptr, col, 4))
+    found = checked_edges(rowptr, col, 4)
+    assert [t.dtype for t in found] == [torch.int64, torch.int32]
+    assert torch.equal(found[0], rowptr.long())
+    assert torch.equal(found[1], col.int())
+    with pytest.raises(IndexError, match=r"source indices in \[0, 3\) \(got 0 to 3\)"):
+        checked_edges(rowptr, col, 3)

@@ -104,3 +104,20 @@ def test_the_distance_has_the_dtype_of_the_difference():
     torch.testing.assert_close(whole, torch.tensor(2.0).sqrt())
     mixed = SPACE.dist(torch.zeros(2), torch.ones(2, dtype=torch.float64))
     torch.testing.assert_close(mixed, torch.tensor(2.0, dtype=torch.float64).sqrt())
+
+
+@pytest.mark.parametrize("verb", ["dist", "rel", "move", "busemann", "inner"])
+def test_another_number_of_coordinates_is_named_as_on_the_ball(verb):
+    x, narrow = torch.rand(4, 3) / 2, torch.rand(4, 1) / 2
+    for space in (SPACE, PoincareBall()):
+        with pytest.raises(ValueError, match="must have last dimension 3, as 'x' tells .got 1"):
+            getattr(space, verb)(x, narrow)
+    with pytest.raises(ValueError, match="'v' must have last dimension 3"):
+        SPACE.inner(x, x, narrow)
+
+
+def test_the_ball_s_metric_converges_to_four_times_its(x, y):
+    ball = PoincareBall(c=1e-12)
+    for verb, times in (("inner", 4), ("norm", 2), ("busemann", 2), ("egrad2rgrad", 0.25)):
+        expected = times * getattr(SPACE, verb)(x, y)
+        torch.testing.assert_close(getattr(ball, verb)(x, y), expected, rtol=1e-5, atol=1e-5)

@@ -227,3 +227,18 @@ def test_wrong_arguments_of_an_isometry_are_named():
         assert_isometry_invariant(ball.dist0, torch.zeros(0, 3), ball)
     with pytest.raises(TypeError, match="'x' must have the isometry's dtype torch.float64"):
         random_isometry(ball, 3)(torch.zeros(1, 3))
+    with pytest.raises(TypeError, match=r"'length' must be a float \(got '1'\)"):
+        random_isometry(ball, 3, length="1")
+
+
+@pytest.mark.parametrize("check", [assert_isometry_invariant, assert_isometry_equivariant])
+def test_points_that_are_not_on_the_manifold_are_named(check):
+    with pytest.raises(ValueError, match=r"'x' must hold points on PoincareBall\(c=1.0\): "):
+        check(lambda x: x, torch.full((2, 3), 0.9, dtype=torch.float64), PoincareBall())
+
+
+@pytest.mark.parametrize("values", [(), [1.0], 2.0, (torch.ones(2), 1)], ids=repr)
+def test_what_a_function_returns_is_compared_or_refused(values):
+    ball = PoincareBall()
+    with pytest.raises(TypeError, match="'function' must return a tensor or a tuple of them"):
+        assert_isometry_invariant(lambda x: values, ball.random(4, 3), ball)

@@ -2,7 +2,8 @@ r"""The guards, thresholds and series that formulas share, each with its reason.
 
 The one ill-conditioned quantity of the Poincare ball is the *gap* to the boundary,
 :math:`g_x = 1 - c\|x\|^2`. It is computed in float64 once per point, and everything else may then
-run in the dtype of the points: the result keeps that dtype's full accuracy at every radius.
+run in the dtype of the points: the result keeps float32's full accuracy at every radius, and
+float64's to radius 18 (:func:`gap` of float64 points is then wrong by 1e-7 at most, at radius 34).
 """
 
 import math
@@ -249,7 +250,8 @@ def gap(x: Tensor, c: Curvature) -> Tensor:
 
     For float32 coordinates the squares are exact in float64. For float64 coordinates the sum is
     split, :math:`x^2 = h^2 + (x - h)(x + h)` with :math:`h` the leading 20 bits, and the rounding
-    error of :math:`c \sum h^2` is made up for: what is subtracted from 1 carries none of its own.
+    error of :math:`c \sum h^2` is made up for: what is left is that of the trailing sum, 2^-20 of
+    float64's eps.
     """
     if x.dtype != torch.float64:
         x = x.double()

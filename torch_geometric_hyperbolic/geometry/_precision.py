@@ -25,8 +25,9 @@ def full_precision(
     Under autocast half-precision arguments are lifted to float32. Elsewhere they, integer tensors,
     and arguments of different dtypes, devices or numbers of coordinates raise a :class:`TypeError`
     or :class:`ValueError` that names the argument. The hyperboloid's vectors ``at_origin`` have one
-    coordinate less than its points, no time. A number ``c`` must be positive; a tensor's value is
-    not looked at. A function of ``flat`` space too takes 0, and distances in place of points.
+    coordinate less than its points, no time. A number ``c`` must be positive; a tensor's values are
+    not looked at, but it must be 0-dimensional or have 1 as its last dimension. A function of
+    ``flat`` space too takes 0, and distances in place of points.
     """
     parameters = inspect.signature(function).parameters
     positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]
@@ -74,6 +75,12 @@ def full_precision(
 
 def _check_curvature(c: object, flat: bool) -> None:
     if isinstance(c, Tensor):
+        if c.is_complex() or c.dtype == torch.bool:
+            raise TypeError(f"'c' must be real (got {c.dtype})")
+        if not flat and c.dim() and c.shape[-1] != 1:
+            raise ValueError(
+                f"'c' must be a number, or have last dimension 1 (got shape {tuple(c.shape)})"
+            )
         return
     if isinstance(c, bool) or not isinstance(c, Real):
         raise TypeError(f"'c' must be a float or a tensor (got {c!r})")

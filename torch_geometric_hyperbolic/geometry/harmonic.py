@@ -42,6 +42,7 @@ transform; Davies, "Heat Kernels and Spectral Theory" (1989), sec. 5.7, and Davi
 
 import functools
 import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -245,6 +246,8 @@ def log_heat_kernel(distance: Tensor, time: float | Tensor, *, n: int, c: Curvat
     _check_dimension(n)
     if n > MAX_DIMENSION:
         raise ValueError(f"'n' must be at most {MAX_DIMENSION} (got {n})")
+    if not isinstance(time, (Real, Tensor)):
+        raise TypeError(f"'time' must be a float or a tensor (got {time!r})")
     if not isinstance(time, Tensor) and not 0 < time < math.inf:
         raise ValueError(f"'time' must be positive and finite (got {time})")
     d = distance.double()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import check_offsets
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -41,10 +42,24 @@ def group_edges(
     return torch.cat([start, counts.cumsum(0)]), source[order].int()
 
 
+@torch.library.custom_op("tgh::checked_edges", mutates_args=())
+def checked_edges(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor]:
+    """Edges that come grouped, as :func:`group_edges` returns them, looked at when compiled code
+    runs: while it is compiled there is nothing to see.
+    """
+    check_offsets(rowptr, col, num_sources, rowptr.size(0) - 1)
+    return rowptr.to(torch.long, copy=True), col.to(torch.int32, copy=True)
+
+
+@checked_edges.register_fake
+def _(rowptr, col, num_sources):  # type: ignore[no-untyped-def]
+    return torch.empty_like(rowptr, dtype=torch.long), torch.empty_like(col, dtype=torch.int32)
+
+
 def group_elements(index: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
     """Offsets of each group ``[G + 1]``, and the numbers of its elements in order ``[E]``."""
-    elements = torch.arange(len(index), device=index.device)
-    return group_edges(elements, index, len(index), num_groups)
+    elements = torch.arange(index.size(0), device=index.device)
+    return group_edges(elements, index, index.size(0), num_groups)
 
 
 def sum_of_groups(values: Tensor, index: Tensor, num_groups: int) -> Tensor:

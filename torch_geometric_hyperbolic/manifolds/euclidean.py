@@ -9,7 +9,8 @@ from torch_geometric_hyperbolic.manifolds.base import Manifold
 
 class Euclidean(Manifold):
     r"""Euclidean space :math:`\mathbb{R}^n`: the same verbs, the limit of the others as
-    :math:`c \to 0` (up to the ball's factor of two in ``dist``).
+    :math:`c \to 0`, up to the ball's metric, which is four times the Euclidean one: its ``dist``,
+    ``norm`` and ``busemann`` are twice these, ``inner`` is four times, ``egrad2rgrad`` a quarter.
 
     A layer on :class:`Euclidean` is the ordinary layer: its twin in a comparison.
 
@@ -37,6 +38,7 @@ class Euclidean(Manifold):
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         r"""Distance :math:`\|y - x\|`, gradient 0 at ``x == y``."""
+        _check_widths(x=x, y=y)
         d = y - x
         wide = d.double()  # holds the square of every float32
         distance = safe_sqrt(dot(wide, wide)).to(torch.result_type(d, 1.0))
@@ -49,9 +51,11 @@ class Euclidean(Manifold):
         return v
 
     def rel(self, x: Tensor, y: Tensor) -> Tensor:
+        _check_widths(x=x, y=y)
         return y - x
 
     def move(self, x: Tensor, v: Tensor) -> Tensor:
+        _check_widths(x=x, v=v)
         return x + v
 
     def chart(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,6 +74,7 @@ class Euclidean(Manifold):
         return p
 
     def busemann(self, x: Tensor, direction: Tensor) -> Tensor:
+        _check_widths(x=x, direction=direction)
         return dot(x, unit(direction)).squeeze(-1)
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
@@ -86,7 +91,9 @@ class Euclidean(Manifold):
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
     ) -> Tensor:
         """Euclidean inner product."""
-        product = dot(u, u if v is None else v)
+        v = u if v is None else v
+        _check_widths(x=x, u=u, v=v)
+        product = dot(u, v)
         return product if keepdim else product.squeeze(-1)
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
@@ -111,3 +118,14 @@ class Euclidean(Manifold):
 
     def __repr__(self) -> str:
         return "Euclidean()"
+
+
+def _check_widths(**vectors: Tensor) -> None:
+    """Raise unless all have as many coordinates as the first."""
+    (first, x), *others = vectors.items()
+    for name, value in others:
+        if value.shape[-1:] != x.shape[-1:]:
+            raise ValueError(
+                f"'{name}' must have last dimension {x.shape[-1]}, as '{first}' tells "
+                f"(got {value.shape[-1]})"
+            )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -57,6 +58,8 @@ def random_isometry(
 
 
 def _check_length(length: float) -> None:
+    if isinstance(length, bool) or not isinstance(length, Real):
+        raise TypeError(f"'length' must be a float (got {length!r})")
     if not 0 <= length < math.inf:
         raise ValueError(f"'length' must be finite and not negative (got {length})")
 
@@ -109,10 +112,16 @@ def assert_isometry_invariant(
         >>> assert_isometry_invariant(lambda x: ball.dist(x, x.flip(0)), x, ball)
     """
     for phi in _isometries(x, manifold, length):
-        moved, still = function(phi(x)), function(x)
-        pairs = zip(moved, still, strict=True) if isinstance(still, tuple) else [(moved, still)]
-        for actual, expected in pairs:
+        moved, still = map(_as_tensors, (function(phi(x)), function(x)))
+        for actual, expected in zip(moved, still, strict=True):
             assert_close(actual, expected, factor)
+
+
+def _as_tensors(values: Any) -> tuple[Tensor, ...]:
+    tensors = values if isinstance(values, tuple) else (values,)
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise TypeError(f"'function' must return a tensor or a tuple of them (got {values!r})")
+    return tensors
 
 
 def assert_isometry_equivariant(
@@ -142,6 +151,9 @@ def _isometries(x: Tensor, manifold: Manifold, length: float) -> list[Map]:
     check_points(x, "x")
     if not x.numel():
         raise ValueError(f"'x' must hold points (got shape {tuple(x.shape)})")
+    on_it, reason = manifold.check_point(x, explain=True)
+    if not on_it:
+        raise ValueError(f"'x' must hold points on {manifold}: {reason}")
     _check_length(length)
     channels, generator = manifold.log0(x).size(-1), torch.Generator().manual_seed(0)
     noise = torch.randn(4, channels, channels + 1, generator=generator, dtype=x.dtype)

@@ -392,3 +392,11 @@ def test_pairs_of_nodes_take_either_flow(pivot):
     expected = forward(x, edge_index, offset)
     assert expected.shape == (6, 2)
     torch.testing.assert_close(backward(x, edge_index.flip(0), offset), expected)
+
+
+@pytest.mark.parametrize("edges", [[[0], [1]], None], ids=["list", "None"])
+def test_edges_that_are_none_of_pyg_s_kinds_get_its_error(edges):
+    ball = PoincareBall()
+    conv = HConv(3, 4, num_offsets=2, manifold=ball)
+    with pytest.raises(ValueError, match="only supports integer tensors"):
+        conv(ball.random(4, 3), edges, torch.tensor([0]))

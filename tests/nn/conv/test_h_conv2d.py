@@ -447,3 +447,14 @@ def test_flat_images_may_be_in_half_precision(dtype, pivot):
     out = copy.deepcopy(conv).to(dtype)(image.to(dtype))
     assert out.dtype == dtype
     assert_near(out.double(), conv(image), 0.1)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("pivot", [True, False], ids=["0.2", "0.1"])
+def test_autocast_takes_half_weights_with_full_points(half, pivot):
+    ball = PoincareBall()
+    conv, image = make_conv(ball, pivot=pivot, padding=1).to(half), random_image(ball).float()
+    with torch.autocast("cpu", dtype=half):
+        out = conv(image)
+    expected = log0(ball, conv.float()(image))
+    assert (log0(ball, out.float()) - expected).abs().max() < 0.02 * expected.abs().max()

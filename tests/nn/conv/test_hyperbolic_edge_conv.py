@@ -38,6 +38,7 @@ from torch_geometric_hyperbolic.testing import (
     check_layer,
     random_isometry,
 )
+from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 each_space = pytest.mark.parametrize("manifold", SPACES, ids=str)
 each_curved = pytest.mark.parametrize("manifold", CURVED, ids=str)
@@ -836,3 +837,32 @@ def test_an_edge_from_a_node_to_itself_is_no_relative_vector(dtype, aggr, radius
     rounding = 64 * torch.finfo(dtype).eps * expected.abs().max().item()
     found = hyperboloid.log0(conv(x, loops))
     torch.testing.assert_close(found, expected, rtol=0, atol=rounding)
+
+
+@pytest.mark.skipif(not WITH_NUMBA, reason="indices are checked for compiled loops")
+@pytest.mark.parametrize("col", [[0, 1, 9], [0, 1, -1], [0, 1, 10**9]])
+def test_a_compiled_layer_looks_at_grouped_edges_when_it_runs(col):
+    ball = PoincareBall()
+    conv = HyperbolicEdgeConv(Linear(6, 4), manifold=ball)
+    compiled = torch.compile(conv, backend="aot_eager", fullgraph=True)
+    x, rowptr = ball.random(4, 3), torch.tensor([0, 1, 1, 3, 3])
+    good = torch.tensor([0, 3, 2])
+    assert_near(compiled(x, (rowptr, good)), conv(x, (rowptr, good)), 1e-6)
+    with pytest.raises(IndexError, match=r"source indices in \[0, 4\)"):
+        compiled(x, (rowptr, torch.tensor(col)))
+
+
+@pytest.mark.parametrize("edges", [(), (1,), (1, 2, 3)], ids=len)
+def test_another_number_of_grouped_tensors_is_named(edges):
+    conv = HyperbolicEdgeConv(Linear(6, 4), manifold=Euclidean())
+    message = rf"'edge_index' must be offsets and sources if a tuple \(got {len(edges)}\)"
+    with pytest.raises(ValueError, match=message):
+        conv(torch.randn(4, 3), edges)
+
+
+@pytest.mark.parametrize("nn", [Linear(6, 5), torch.sin], ids=["linear", "plain"])
+def test_sources_and_targets_of_other_dimensions_are_named(nn):
+    conv, x = HyperbolicEdgeConv(nn, manifold=Euclidean()), torch.randn(4, 3)
+    edge_index = torch.tensor([[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match=r"'x' must have 2 dimensions \(got shape \(1, 4, 3\)\)"):
+        conv((x, x[None]), edge_index)

@@ -12,7 +12,7 @@ from torch_geometric.nn import MLP, Sequential, to_hetero
 
 from tests.nn.conv.helpers import assert_near
 from torch_geometric_hyperbolic.kernels import set_fused
-from torch_geometric_hyperbolic.manifolds import PoincareBall
+from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
 from torch_geometric_hyperbolic.nn import (
     HorocyclicConv,
     HyperbolicEdgeConv,
@@ -273,3 +273,15 @@ def test_a_layer_is_exported_for_graphs_of_any_size(frame, fused):
             assert_near(exported(*case), conv(*case), 1e-6)
     finally:
         set_fused(True)
+
+
+@pytest.mark.parametrize("manifold", [BALL, Lorentz(), Euclidean()], ids=str)
+@pytest.mark.parametrize("name", ["edges", "deep edges", "edges in frames", "invariant edges"])
+def test_layers_are_exported_for_any_number_of_edges(manifold, name):
+    conv, x = LAYERS[name]().eval(), manifold.random(8, 3)
+    conv.manifold = manifold
+    edge_index, others = torch.randint(8, (2, 20)), torch.randint(8, (2, 33))
+    sizes = (None, {1: torch.export.Dim("edges", min=4)})
+    exported = torch.export.export(conv, (x, edge_index), dynamic_shapes=sizes).module()
+    for edges in (edge_index, others):
+        assert_near(exported(x, edges), conv(x, edges), 1e-6)

@@ -165,3 +165,27 @@ def test_wrong_arguments_are_named():
     for call in (lambda z: decoder(z, PAIRS), decoder.forward_all):
         with pytest.raises(ValueError, match="'z' must have 2 dimensions"):
             call(torch.zeros(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32], ids=str)
+def test_pairs_may_be_small_integers_or_two_vectors(dtype):
+    decoder, z = FermiDiracDecoder(PoincareBall()), PoincareBall().random(6, 3)
+    expected = decoder(z, PAIRS)
+    assert torch.equal(decoder(z, PAIRS.to(dtype)), expected)
+    assert torch.equal(decoder(z, tuple(PAIRS.to(dtype))), expected)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "words"),
+    [
+        (PAIRS - 1, IndexError, r"must hold nodes in \[0, 6\) \(got -1 to 4\)"),
+        (PAIRS + 3, IndexError, r"must hold nodes in \[0, 6\) \(got 3 to 8\)"),
+        (PAIRS.t(), ValueError, r"must have shape \[2, E\] \(got \(5, 2\)\)"),
+        (PAIRS[0], ValueError, r"must have shape \[2, E\] \(got \(5,\)\)"),
+        (PAIRS.float(), TypeError, r"must be a tensor of integers \(got torch.float32\)"),
+        (PAIRS > 0, TypeError, r"must be a tensor of integers \(got torch.bool\)"),
+    ],
+)
+def test_wrong_pairs_are_named(pairs, error, words):
+    with pytest.raises(error, match=f"'edge_index' {words}"):
+        FermiDiracDecoder(Euclidean())(torch.rand(6, 2), pairs)

@@ -517,3 +517,14 @@ def test_one_cloud_needs_no_batch_to_compile(ratios):
     for n in (20, 31):
         pos = clouds_in_unit_sphere(n)
         torch.testing.assert_close(compiled(pos), model(pos))
+
+
+def test_a_wrong_number_of_clouds_is_named():
+    model, pos = make_model(PoincareBall()).eval(), clouds_in_unit_sphere()
+    clouds = int(BATCH.max()) + 1
+    for call in (model, model.points, model.radii, model.embedding):
+        with pytest.raises(ValueError, match=rf"'batch_size' must be at least {clouds}, .*got 1"):
+            call(pos, BATCH, 1)
+        with pytest.raises(TypeError, match=r"'batch_size' must be an int \(got 2.0\)"):
+            call(pos, BATCH, 2.0)
+    assert model(pos, BATCH, clouds + 1).size(0) == clouds + 1

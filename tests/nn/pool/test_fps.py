@@ -180,3 +180,9 @@ def test_batches_of_other_integers(dtype):
     assert torch.equal(fps(x, batch, torch.tensor(0.5), manifold=Euclidean()), expected)
     with pytest.raises(TypeError, match=r"'ratio' must be one number \(got shape \(2,\)\)"):
         fps(x, batch, torch.tensor([0.5, 0.25]), manifold=Euclidean())
+
+
+@pytest.mark.parametrize("ratio", ["0.5", None, True])
+def test_a_ratio_is_a_number(ratio):
+    with pytest.raises(TypeError, match=rf"'ratio' must be a float \(got {ratio!r}\)"):
+        fps(torch.zeros(3, 2), ratio=ratio, manifold=Euclidean())

@@ -193,3 +193,16 @@ def test_a_negative_batch_is_named(pool):
     batch[0] = -1
     with pytest.raises(IndexError, match=r"^'batch' must not be negative \(got -1\)$"):
         pool(points(ball), batch, manifold=ball)
+
+
+@each_pool
+def test_wrong_graphs_are_named(pool):
+    ball = PoincareBall()
+    x = points(ball)
+    with pytest.raises(TypeError, match=r"'batch' must be a tensor of integers \(got list\)"):
+        pool(x, BATCH.tolist(), manifold=ball)
+    for size in (2.0, "2"):
+        with pytest.raises(TypeError, match=rf"'size' must be an int \(got {size!r}\)"):
+            pool(x, BATCH, size, manifold=ball)
+    with pytest.raises(ValueError, match=r"'size' must be at least 0 \(got -1\)"):
+        pool(x, BATCH, -1, manifold=ball)

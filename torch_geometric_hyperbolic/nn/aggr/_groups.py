@@ -9,7 +9,13 @@ from torch_geometric.typing import OptTensor
 from torch_geometric.utils import scatter, segment
 from torch_geometric.utils.num_nodes import maybe_num_nodes
 
-from torch_geometric_hyperbolic.checks import is_readable, validation_enabled
+from torch_geometric_hyperbolic.checks import (
+    check_counts,
+    check_integers,
+    check_rising,
+    is_readable,
+    validation_enabled,
+)
 
 
 def as_column(weight: OptTensor, x: Tensor, dim: int) -> Tensor:
@@ -70,12 +76,14 @@ def groups_of(
             f"'{name}' must have one entry per element (got shape {tuple(index.shape)} "
             f"for {count} elements)"
         )
+    if ptr is not None and (ptr.dim() != 1 or not ptr.numel()):
+        raise ValueError(f"'ptr' must be a vector of offsets (got shape {tuple(ptr.shape)})")
     if not is_readable(x):
         return groups
     if index is not None and index.numel() and index.min() < 0:
         raise IndexError(f"'{name}' must not be negative (got {int(index.min())})")
-    if ptr is not None and (ptr[0] != 0 or ptr[-1] != count or (ptr.diff() < 0).any()):
-        raise ValueError(f"'ptr' must hold offsets that rise from 0 to {count}")
+    if ptr is not None:
+        check_rising(ptr, "ptr", count)
     return groups
 
 
@@ -83,9 +91,21 @@ def as_int64(index: OptTensor, name: str = "index") -> OptTensor:
     """The same groups in int64: with int32 the gradients of PyTorch's scattering are wrong."""
     if index is None:
         return None
-    if index.is_floating_point() or index.is_complex():
-        raise TypeError(f"'{name}' must hold integers (got {index.dtype})")
+    check_integers(index, name, or_bools=True)
     return index.long()
+
+
+def check_size(size: int | None, batch: OptTensor, name: str) -> None:
+    """Raise unless ``size`` is a number of groups that holds all of ``batch``, which is looked at
+    on the CPU only.
+    """
+    if size is None:
+        return
+    check_counts(least=0, **{name: size})
+    if batch is not None and is_readable(batch) and batch.numel():
+        least = int(batch.max()) + 1
+        if size < least:
+            raise ValueError(f"'{name}' must be at least {least}, as 'batch' asks (got {size})")
 
 
 def check_dim(x: Tensor, dim: int) -> None:

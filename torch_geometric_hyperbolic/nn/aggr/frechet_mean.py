@@ -90,7 +90,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
         start = midpoint(x, groups, weight, manifold)
         start = manifold.to_ball(start)[0].double().detach()
     share = as_column(weight, points, groups.dim)
-    total = sum_of_groups(share, group, len(start))
+    total = sum_of_groups(share, group, start.size(0))
     share = share / total.where(total > 0, 1.0)[group]
     mean = find(points.detach(), share.detach(), group, start, c.detach())
 
@@ -98,7 +98,7 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     for _ in range(1 if fused else 2):
         relative = poincare.rel(mean[group], points, c=c)
         unit, zeta = directions(relative.detach(), c.detach())
-        force = sum_of_groups(share * relative, group, len(mean))
+        force = sum_of_groups(share * relative, group, mean.size(0))
         step = solve(force, share.detach(), unit, zeta, group)
         mean = poincare.move(mean, step, c=c)
     return from_ball(mean, None, x, manifold)

@@ -136,7 +136,7 @@ def _coefficients(
     """The scalars of every edge, of points in the ball and their gaps; 1 and 0 in a flat space."""
     (points_i, gap_i), (points_j, gap_j) = of_targets, of_sources
     if manifold.flat:
-        alpha = points_i.new_ones(len(col), dtype=dtype)
+        alpha = points_i.new_ones(col.size(0), dtype=dtype)
         return alpha, torch.zeros_like(alpha)
     c = curvature(manifold, points_i)
     given = (points_i, gap_i, points_j, gap_j, c, manifold.rel_unit)

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, PairTensor
+from torch_geometric.utils import is_sparse
 
 from torch_geometric_hyperbolic.checks import (
     check_counts,
+    check_integers,
     check_manifold,
     is_readable,
     validation_enabled,
@@ -139,9 +141,9 @@ class HConv(MessagePassing):
         return self.manifold.move(base_point(target, self.lin_pivot, self.manifold), v)
 
     def _check_offset(self, offset: Tensor, edge_index: Adj) -> None:
-        if not isinstance(offset, Tensor) or offset.is_floating_point():
-            kind = offset.dtype if isinstance(offset, Tensor) else type(offset).__name__
-            raise TypeError(f"'offset' must be a tensor of integers (got {kind})")
+        check_integers(offset, "offset")
+        if not isinstance(edge_index, Tensor) and not is_sparse(edge_index):
+            return  # PyG names it
         if offset.dim() != 1 or offset.numel() != num_edges(edge_index):
             raise ValueError(f"'offset' must have one entry per edge (got {tuple(offset.shape)})")
         if (is_readable(offset) or validation_enabled()) and offset.numel():

@@ -161,7 +161,7 @@ class HConv2d(torch.nn.Module):
             return exp0(self._absolute(x), self.manifold).movedim(-1, 1)
         if self.frame is not None:
             return exp0(self._framed(x), self.manifold).movedim(-1, 1)
-        full = x.dtype in (torch.float32, torch.float64)
+        full = {x.dtype, self.weight.dtype} <= {torch.float32, torch.float64}
         v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
         base = base_point(self._grid.pivots(x), self.lin_pivot, self.manifold)
         return move(base, v, self.manifold).movedim(-1, 1)

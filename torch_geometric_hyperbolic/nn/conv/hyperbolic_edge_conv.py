@@ -18,7 +18,7 @@ from torch_geometric_hyperbolic.checks import (
     check_weight,
 )
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
-from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
+from torch_geometric_hyperbolic.kernels.group_edges import checked_edges, targets_of_edges
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import (
     group_adjacency,
@@ -151,6 +151,10 @@ class HyperbolicEdgeConv(EdgeMessages):
         split = split_first_linear(self.nn) if self._keeps("message") else None
         self._check(source, target, split)
         if isinstance(edge_index, tuple):
+            if len(edge_index) != 2:
+                raise ValueError(
+                    f"'edge_index' must be offsets and sources if a tuple (got {len(edge_index)})"
+                )
             rowptr, col = edge_index
             return self._convolve_pair(source, target, rowptr, col, split)
         sizes = (source.shape[self.node_dim], target.shape[self.node_dim])
@@ -168,6 +172,8 @@ class HyperbolicEdgeConv(EdgeMessages):
         size = target.shape[self.node_dim]
         check_offsets(rowptr, col, source.shape[self.node_dim], size)
         if split is not None and self._may_fuse(source):
+            if torch.compiler.is_compiling():
+                rowptr, col = checked_edges(rowptr, col, source.size(0))
             return self._convolve_grouped(source, target, rowptr.long(), col.int(), split)
         pair = (col.long(), targets_of_edges(rowptr, col.size(0)))
         edge_index = torch.stack(pair if self.flow == "source_to_target" else pair[::-1])
@@ -177,7 +183,7 @@ class HyperbolicEdgeConv(EdgeMessages):
         described = self._description() is not None
         dim = 2 if described else None
         check_points(source, "x", dim=dim, min_dim=2, width=self._width(split))
-        check_points(target, "x", min_dim=2, like=source)
+        check_points(target, "x", dim=source.dim(), like=source)
         if described:
             check_precision(source, "x")
         if split is not None:

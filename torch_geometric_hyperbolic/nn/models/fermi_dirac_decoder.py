@@ -4,12 +4,15 @@ import math
 
 import torch
 from torch import Tensor
+from torch_geometric.typing import PairTensor
 
 from torch_geometric_hyperbolic.checks import (
+    check_integers,
     check_manifold,
     check_points,
     check_positive,
     has_values,
+    is_readable,
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
 
@@ -36,7 +39,8 @@ class FermiDiracDecoder(torch.nn.Module):
             :math:`e` times smaller. (default: :obj:`1.0`)
 
     Raises:
-        TypeError, ValueError: naming the argument, for a wrong manifold, number or shape.
+        TypeError, ValueError: naming the argument, for a wrong manifold, number, shape or dtype.
+        IndexError: if pairs name nodes that do not exist; on a GPU not if they are negative.
 
     Example:
         >>> import torch
@@ -71,12 +75,12 @@ class FermiDiracDecoder(torch.nn.Module):
         torch.nn.init.constant_(self.r, r)
         torch.nn.init.constant_(self.log_t, math.log(t))
 
-    def forward(self, z: Tensor, edge_index: Tensor, sigmoid: bool = True) -> Tensor:
+    def forward(self, z: Tensor, edge_index: Tensor | PairTensor, sigmoid: bool = True) -> Tensor:
         r"""Probabilities of some links.
 
         Args:
             z (torch.Tensor): Points on ``manifold``, ``[N, ambient_dim]``.
-            edge_index (torch.Tensor): Pairs of nodes, ``[2, E]``.
+            edge_index (torch.Tensor): Pairs of nodes, ``[2, E]``, or two vectors of them.
             sigmoid (bool, optional): Whether to return probabilities, or else their logits
                 :math:`(r - d^2) / t`. (default: :obj:`True`)
 
@@ -84,7 +88,8 @@ class FermiDiracDecoder(torch.nn.Module):
             ``[E]``.
         """
         check_points(z, "z", dim=2)
-        return self._decode(self.manifold.dist(z[edge_index[0]], z[edge_index[1]]), sigmoid)
+        source, target = _checked(edge_index, z.size(0))
+        return self._decode(self.manifold.dist(z[source], z[target]), sigmoid)
 
     def forward_all(self, z: Tensor, sigmoid: bool = True) -> Tensor:
         """Probabilities of all links, ``[N, N]``, or their logits. :math:`O(N^2 F)`.
@@ -104,3 +109,17 @@ class FermiDiracDecoder(torch.nn.Module):
         name, r, t = type(self).__name__, self.r.detach(), self.log_t.detach().exp()
         shown = f", r={r.item():.6g}, t={t.item():.6g}" if has_values(r) else ""
         return f"{name}(manifold={self.manifold}{shown})"
+
+
+def _checked(edge_index: Tensor | PairTensor, num_nodes: int) -> PairTensor:
+    """Both nodes of each pair in int64, as small integers would be masks."""
+    if isinstance(edge_index, Tensor) and (edge_index.dim() != 2 or edge_index.size(0) != 2):
+        raise ValueError(f"'edge_index' must have shape [2, E] (got {tuple(edge_index.shape)})")
+    for nodes in edge_index:
+        check_integers(nodes, "edge_index")
+        low, high = nodes.aminmax() if is_readable(nodes) and nodes.numel() else (0, -1)
+        if low < 0 or high >= num_nodes:
+            raise IndexError(
+                f"'edge_index' must hold nodes in [0, {num_nodes}) (got {int(low)} to {int(high)})"
+            )
+    return edge_index[0].long(), edge_index[1].long()

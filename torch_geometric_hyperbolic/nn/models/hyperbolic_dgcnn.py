@@ -22,7 +22,7 @@ from torch_geometric_hyperbolic.kernels import exp0, log0
 from torch_geometric_hyperbolic.kernels._autograd import overwrite
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
-from torch_geometric_hyperbolic.nn.aggr._groups import as_int64
+from torch_geometric_hyperbolic.nn.aggr._groups import as_int64, check_size
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
@@ -240,6 +240,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         check_points(pos, "pos", dim=2, width=self.in_channels)
         check_weight(pos, "pos", self.embed[0].weight)
         check_batch(batch, "batch", pos)
+        check_size(batch_size, batch, "batch_size")
         clouds = batch_size if batch is None else None
         space: dict[str, Any] = {"manifold": self.manifold, "batch_size": clouds}
         x = place = exp0(pos, self.manifold)

@@ -1,5 +1,7 @@
 r"""Farthest point sampling by a manifold's own distance."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -60,6 +62,8 @@ def fps(
     check_batch(batch, "batch", x)
     if isinstance(ratio, Tensor) and ratio.dim():
         raise TypeError(f"'ratio' must be one number (got shape {tuple(ratio.shape)})")
+    if isinstance(ratio, bool) or not isinstance(ratio, (Real, Tensor)):
+        raise TypeError(f"'ratio' must be a float (got {ratio!r})")
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
     clouds = num_clouds(batch_size, batch, x)

@@ -3,9 +3,9 @@ r"""Global pools: one point per cloud or graph."""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_manifold, check_points, is_readable
+from torch_geometric_hyperbolic.checks import check_manifold, check_points
 from torch_geometric_hyperbolic.manifolds import Manifold
-from torch_geometric_hyperbolic.nn.aggr._groups import Groups, groups_of
+from torch_geometric_hyperbolic.nn.aggr._groups import Groups, as_int64, check_size, groups_of
 from torch_geometric_hyperbolic.nn.aggr.frechet_mean import frechet_means
 from torch_geometric_hyperbolic.nn.aggr.midpoint import midpoint
 from torch_geometric_hyperbolic.nn.aggr.tangent import check_reduction, reduce_vectors
@@ -98,11 +98,10 @@ def _graphs(x: Tensor, batch: Tensor | None, size: int | None, manifold: Manifol
     if batch is None:
         one = torch.zeros(x.size(-2), dtype=torch.long, device=x.device)
         return groups_of(x, one, None, 1, -2)
-    if size is None or is_readable(batch):
-        least = int(batch.max()) + 1 if batch.numel() else 0
-        size = least if size is None else size
-        if size < least:
-            raise ValueError(f"'size' must be at least {least}, as 'batch' asks (got {size})")
+    batch = as_int64(batch, "batch")
+    check_size(size, batch, "size")
+    if size is None:
+        size = int(batch.max()) + 1 if batch.numel() else 0
     return groups_of(x, batch, None, size, -2, "batch")
 
 
