@@ -233,7 +233,7 @@ def test_wrong_arguments_of_an_isometry_are_named():
 
 @pytest.mark.parametrize("check", [assert_isometry_invariant, assert_isometry_equivariant])
 def test_points_that_are_not_on_the_manifold_are_named(check):
-    with pytest.raises(ValueError, match=r"'x' must hold points on PoincareBall\(c=1.0\): "):
+    with pytest.raises(ValueError, match=r"'x' must hold points of PoincareBall\(c=1.0\), "):
         check(lambda x: x, torch.full((2, 3), 0.9, dtype=torch.float64), PoincareBall())
 
 

@@ -151,9 +151,8 @@ def _isometries(x: Tensor, manifold: Manifold, length: float) -> list[Map]:
     check_points(x, "x")
     if not x.numel():
         raise ValueError(f"'x' must hold points (got shape {tuple(x.shape)})")
-    on_it, reason = manifold.check_point(x, explain=True)
-    if not on_it:
-        raise ValueError(f"'x' must hold points on {manifold}: {reason}")
+    if not manifold.check_point(x):
+        raise ValueError(f"'x' must hold points of {manifold}, some of these are not on it")
     _check_length(length)
     channels, generator = manifold.log0(x).size(-1), torch.Generator().manual_seed(0)
     noise = torch.randn(4, channels, channels + 1, generator=generator, dtype=x.dtype)
