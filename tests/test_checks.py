@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_offsets,
     check_points,
+    check_positive,
     check_sorted,
     set_validation,
     validation_enabled,
@@ -245,3 +246,8 @@ def test_counts_may_be_those_of_numpy(kind):
     for wrong in (np.float64(3), np.bool_(True)):
         with pytest.raises(TypeError, match="^'k' must be an int"):
             check_counts(k=wrong)
+
+
+def test_a_bool_is_no_number():
+    with pytest.raises(TypeError, match=r"^'r' must be a float \(got True\)$"):
+        check_positive(True, "r")

@@ -721,3 +721,12 @@ def test_vertices_of_two_coordinates_are_named(tmp_path, capsys):
     path.write_text("v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n")
     assert classify.main([str(path)]) != 0
     assert "vertices must have x, y and z, got 'v 0 0'" in capsys.readouterr().err
+
+
+def test_a_file_too_large_for_memory_is_one_line(tmp_path, capsys, monkeypatch):
+    def too_large(*args):
+        raise MemoryError("cannot allocate\n9 GiB")
+
+    monkeypatch.setattr(classify, "load_cloud", too_large)
+    assert classify.main([str(tmp_path / "a.xyz")]) == 2
+    assert capsys.readouterr().err.endswith("a.xyz: cannot allocate 9 GiB\n")

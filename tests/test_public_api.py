@@ -135,6 +135,16 @@ def test_documented_arguments_are_those_of_the_signature(package, name):
     assert documented == [stars.get(p.kind, "") + p.name for p in parameters]
 
 
+@pytest.mark.parametrize("package,name", [p for p in PUBLIC if not p[0].startswith("nn.")])
+def test_documented_defaults_are_those_of_the_signature(package, name):
+    value = unwrapped(getattr(load(package), name))
+    parameters = inspect.signature(value).parameters if callable(value) else {}
+    for entry in re.finditer(r"^ {4}(\w+) \(.*(?:\n {8}.*)*", inspect.getdoc(value) or "", re.M):
+        default = re.search(r"\(default:\s+:obj:`(.*?)`\)", entry[0])
+        if default:
+            assert default[1].strip("'\"") == str(parameters[entry[1]].default), entry[1]
+
+
 def package_files() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 

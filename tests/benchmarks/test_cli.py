@@ -8,6 +8,7 @@ from _cli import (
     config_of,
     integer,
     integers,
+    one_line,
     real,
     run_command,
 )
@@ -87,3 +88,8 @@ def test_only_mistakes_of_the_user_lose_their_traceback(capsys):
     assert capsys.readouterr().err == "s.py train: interrupted (--resume goes on)\n"
     with pytest.raises(ValueError, match="bug"):
         run_command("s.py", fail(ValueError("bug")))
+
+
+def test_an_error_is_one_line_and_never_empty():
+    assert one_line(ValueError("a\n b")) == "a b"
+    assert one_line(MemoryError()) == "MemoryError"

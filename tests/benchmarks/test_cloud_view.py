@@ -149,3 +149,16 @@ def test_clouds_are_turned_about_any_axis():
     turned = augmented(x, rotate="so3")
     torch.testing.assert_close(turned @ turned.mT, torch.eye(3).expand(50, -1, -1))
     assert (turned.std(0) > 0.3).all()
+
+
+def test_jitter_is_cut_at_five_deviations(monkeypatch):
+    monkeypatch.setattr(torch, "randn", lambda shape, **how: torch.full(shape, -9.0))
+    assert torch.equal(augmented(torch.zeros(1, 8, 3), jitter=0.5), torch.full((1, 8, 3), -2.5))
+
+
+@pytest.mark.parametrize("change", [{"rotate": "so3"}, {"fewest_points": 4}], ids=str)
+def test_turns_and_sizes_come_from_the_generator_too(change):
+    x = torch.randn(20, 20, 3)
+    first = augmented(x, **change)
+    torch.manual_seed(1)
+    torch.testing.assert_close(augmented(x, **change), first, rtol=0, atol=0, equal_nan=True)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from _embedding import FILL, project
+from _embedding import FILL, principal_components, project
 
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
 
@@ -75,3 +75,10 @@ def test_points_of_one_number_are_drawn_on_a_line(manifold):
     assert (xy[:, 1] == 0).all()
     assert xy[:, 0].unique().numel() > 15
     assert drawn["explained"] == 1
+
+
+def test_signs_of_the_axes_are_chosen():
+    for _ in range(8):
+        v = torch.randn(9, 3, dtype=torch.float64)
+        axes = torch.linalg.lstsq(v, principal_components(v)[0]).solution
+        assert (axes.sum(0) > 0).all()

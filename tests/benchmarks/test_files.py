@@ -66,3 +66,8 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path):
     with pytest.raises(UsageError, match="--out: cannot write .*loop"):
         check_writable(tmp_path / "loop", "--out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop", "new"]
+
+
+def test_what_is_written_may_be_read_by_others(tmp_path):
+    write_text(tmp_path / "file.txt", "new")
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644

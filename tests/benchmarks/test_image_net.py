@@ -188,3 +188,8 @@ def test_strides():
         config = CONFIG | {"channels": [8, 8, 8], "strides": strides}
         points = build_image_net(config, 10).points(random_images(1, 1, 28, 28))
         assert [x.size(-1) for x in points] == sizes
+
+
+def test_branches_start_small():
+    layer = NormedHConv2d(8, 8, 1, manifold=PoincareBall(), pivot=True)
+    assert layer.conv.weight.abs().max() <= 0.1 * 72**-0.5  # a tenth of Conv2d's bound

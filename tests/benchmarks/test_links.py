@@ -3,6 +3,7 @@
 import csv
 import json
 
+import _link_net
 import links
 import pytest
 import torch
@@ -267,3 +268,27 @@ def test_a_graph_is_reported_once(tmp_path, capsys):
     assert links.main(["report", *files, "--out", str(out)]) == 2
     assert "RESULTS: one file for each graph (got two of tree)" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_every_step_is_taken_in_training_and_every_look_is_not(graph, monkeypatch):
+    training, forward = [], Encoder.forward
+
+    def watched(self, *given):
+        training.append(self.training)
+        return forward(self, *given)
+
+    monkeypatch.setattr(Encoder, "forward", watched)
+    fit(graph, CONFIG | {"epochs": 6})
+    assert training == [*[True] * 5, False, True, False]
+
+
+def test_features_are_dropped_in_training_alone(graph):
+    net = Encoder(8, 3, 0.5, PoincareBall())
+    assert not torch.equal(*(net(graph.x, graph.edge_index) for _ in range(2)))
+    net.eval()
+    assert torch.equal(*(net(graph.x, graph.edge_index) for _ in range(2)))
+
+
+def test_the_first_of_equally_good_looks_is_best(graph, monkeypatch):
+    monkeypatch.setattr(_link_net, "area", lambda *args: 0.5)
+    assert fit(graph, CONFIG | {"epochs": 12})[0]["epoch"] == 5

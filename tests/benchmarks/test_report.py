@@ -2,6 +2,7 @@ import csv
 import json
 import re
 
+import matplotlib.pyplot as plt
 import modelnet40
 import numpy as np
 import pytest
@@ -342,3 +343,10 @@ def test_files_that_are_being_written_are_not_read(tmp_path):
     write_json(tmp_path / "a.json", make_record())
     (tmp_path / ".b-x1y2.json").write_text("{")
     assert len(load_records([tmp_path])) == 1
+
+
+def test_pictures_are_closed_and_do_not_tell_what_drew_them(tmp_path):
+    paths = write_pictures([make_record()], tmp_path)
+    assert not plt.get_fignums()
+    assert paths
+    assert not any(b"Software" in path.read_bytes() for path in paths)

@@ -1,11 +1,14 @@
 """Runs in several parts, and runs that share a folder of results."""
 
 import json
+from types import SimpleNamespace
 
 import _run
 import modelnet40
 from _checkpoint import load_checkpoint, save_checkpoint
+from _distributed import Process
 from _files import write_json
+from _progress import Progress
 
 from tests.benchmarks.conftest import stop_after
 
@@ -72,3 +75,34 @@ def test_the_results_of_another_folders_run_are_not_overwritten(tmp_path, monkey
     assert train(tmp_path / "a", "--results", str(tmp_path / "free"), "--resume") == 0
     assert (tmp_path / "shared" / f"{NAME}.json").read_bytes() == before
     assert (tmp_path / "free" / f"{NAME}.json").is_file()
+
+
+def test_an_overwritten_run_leaves_nothing_behind(tmp_path, monkeypatch):
+    assert train(tmp_path, "--epochs", "1") == 0
+    folder = tmp_path / NAME
+    old = set((folder / "tensorboard").iterdir())
+    stop_after(monkeypatch, 0)
+    assert train(tmp_path, "--epochs", "1", "--overwrite") == 130
+    assert not old & set((folder / "tensorboard").iterdir())
+    assert not (folder / "checkpoint.pt").exists()  # which --resume would go on from
+
+
+def test_times_are_per_epoch():
+    trainer = SimpleNamespace(
+        curves={"train_seconds": [1.0, 3.0], "eval_seconds": [0.5, 0.5]},
+        steps=3,
+        config={"batch_size": 8},
+        process=Process(),
+    )
+    assert _run.timing(trainer) == {
+        "train_seconds_per_epoch": 2.0,
+        "eval_seconds_per_epoch": 0.5,
+        "total_seconds": 5.0,
+        "train_samples_per_second": 12.0,
+    }
+
+
+def test_the_bar_of_a_resumed_run_begins_where_it_was(tmp_path):
+    how = {"epochs": 3, "done": 2, "steps": 5, "mode": "on", "main": True}
+    with Progress(tmp_path, **how) as progress:
+        assert (progress.bar.n, progress.bar.total) == (10, 15)

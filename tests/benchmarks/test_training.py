@@ -288,3 +288,37 @@ def test_every_replay_draws_other_numbers():
     again = captured(draw, index, generator)
     first, second = again(index).clone(), again(index + 5).clone()
     assert ((second - first - 5).abs() > 1e-6).all()
+
+
+def test_augmentation_is_told_the_share_of_steps_done(make_net, task, splits, config):
+    told = []
+    task = replace(task, augment=lambda x, generator, progress: told.append(progress) or x)
+    train_to(Trainer(make_net(), task, splits, config), 4)
+    assert told == pytest.approx([i / 12 for i in range(12)])
+
+
+def test_processes_shuffle_alike_and_augment_differently(make_net, task, splits, config):
+    trainers = (Trainer(make_net(), task, splits, config, Process(rank)) for rank in (0, 1))
+    first, second = (trainer.random_state() for trainer in trainers)
+    same = {name for name in first if torch.equal(first[name], second[name])}
+    assert same == {"shuffle"}
+
+
+def test_without_validation_radii_are_measured_in_evaluation(make_net, task, splits, config):
+    training = []
+    radii = lambda model, x: training.append(model.training) or {"input": 1.0}  # noqa: E731
+    none = Splits(splits.train, splits.val[slice(0, 0)], splits.test)
+    Trainer(make_net(), replace(task, radii=radii), none, config).run_epoch()
+    assert training == [False]
+
+
+def test_a_cosine_ends_at_zero_and_its_rates_are_kept(make_net, task, splits, config):
+    trainer = Trainer(make_net(), task, splits, config | {"schedule": "cosine", "epochs": 2})
+    assert train_to(trainer, 2).curves["lr"] == pytest.approx([0.01, 0.005])
+    assert trainer.schedules[0].get_last_lr() == pytest.approx([0.0, 0.0], abs=1e-12)
+
+
+def test_schedules_leave_momentum_alone(make_net, task, splits, config):
+    trainer = Trainer(make_net(), task, splits, config)
+    trainer.run_epoch()
+    assert {group["betas"] for group in trainer.optimizers[0].param_groups} == {(0.9, 0.999)}

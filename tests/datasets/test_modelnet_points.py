@@ -1,7 +1,9 @@
 import hashlib
 import os
 import shutil
+import ssl
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,6 +16,7 @@ from torch_geometric.loader import DataLoader
 
 from tests.data_fixture import write_modelnet_fixture
 from torch_geometric_hyperbolic.datasets import ModelNetPoints
+from torch_geometric_hyperbolic.datasets._download import download_and_unpack
 
 REAL = (
     Path(os.environ.get("TGH_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -309,3 +312,29 @@ def test_no_download_into_a_used_directory(tmp_path, archive):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FileNotFoundError, match=r"'root' lacks 'shape_names.txt'"):
         ModelNetPoints(tmp_path)
+
+
+def test_how_an_archive_is_fetched(tmp_path, monkeypatch):
+    given, places, original = {}, [], tempfile.TemporaryDirectory
+
+    def folder(**how):
+        places.append(how.get("dir"))
+        return original(**how)
+
+    def offline(url, **how):
+        given.update(how)
+        raise OSError("offline")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", folder)
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    with pytest.raises(OSError, match="offline"):
+        download_and_unpack("https://x", "0", tmp_path / "some" / "where")
+    assert places == [tmp_path]  # one file system, within which a folder can be renamed
+    assert 0 < given["timeout"] <= 60
+    assert given["context"].verify_mode == ssl.CERT_NONE  # its certificate has run out
+
+
+def test_a_root_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_modelnet_fixture(tmp_path / "data")
+    assert len(ModelNetPoints("~/data")) == 12

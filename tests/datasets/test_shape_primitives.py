@@ -10,6 +10,7 @@ from torch_geometric_hyperbolic.datasets import ShapePrimitives
 from torch_geometric_hyperbolic.datasets._surfaces import SURFACES
 from torch_geometric_hyperbolic.datasets.shape_primitives import (
     _draw_by_area,
+    _draw_deformation,
     _draw_rotations,
     _make_clouds,
 )
@@ -210,3 +211,27 @@ def test_too_hard_for_a_linear_model_yet_learnable():
     assert ridge_accuracy(lambda pos: pos.flatten(1)) < 0.15
     # The same classifier succeeds on features that ignore order and pose.
     assert ridge_accuracy(lambda pos: pos.norm(dim=-1).sort(dim=1).values) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "proportions", "corner"),
+    [
+        ("tetrahedron", (0.375, 1.0), (0.1, 0.6, 0.5), (-0.4, 0.1, 1.4)),
+        ("pipe", (0.0, 0.0), (0.5, 1.0, 0.0), (0.7 * 0.8, 0.0, -1.0)),
+    ],
+)
+def test_corners_follow_their_own_proportions(name, parameters, proportions, corner):
+    u, v = (np.full((1, 1), value) for value in parameters)
+    found = SURFACES[name](u, v, np.array(proportions)[:, None, None])
+    np.testing.assert_allclose(found, [[corner]])
+
+
+def test_shapes_are_turned_stretched_tapered_twisted_and_bent():
+    pos = np.random.default_rng(1).standard_normal((2, 50, 3))
+    found = _draw_deformation(2, np.random.default_rng(0))(pos)
+    rng = np.random.default_rng(0)
+    turned = _draw_rotations(2, rng) @ pos.swapaxes(1, 2)
+    x, y, z = np.moveaxis(turned * rng.uniform(0.75, 1.25, (2, 1, 3)).swapaxes(1, 2), 1, 0)
+    taper, twist, bend = rng.uniform(-1, 1, (3, 2, 1)) * [[[0.25]], [[0.5]], [[0.25]]]
+    plane = (1 + taper * z) * np.exp(1j * twist * z) * (x + 1j * y) + bend * z**2
+    np.testing.assert_allclose(found, np.stack([plane.real, plane.imag, z], axis=-1))

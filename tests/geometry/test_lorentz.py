@@ -151,3 +151,11 @@ def test_rel_coefficients_are_the_scalars_of_rel(c):
     for i in range(len(x)):
         expected = Hyperboloid.rel(exact(p[i]), exact(q[i]), mp.mpf(c))
         assert relative_error(alpha[i] * (q[i] - p[i]) - beta[i] * p[i], expected) < 1e-12
+
+
+def test_a_step_may_cross_the_space():
+    x = lorentz.exp0(torch.tensor([30.0, 0.0]).double(), c=1.0)
+    back = lorentz.transp0(x, torch.tensor([-60.0, 0.0]).double(), c=1.0)
+    found = lorentz.log0(lorentz.expmap(x, back, c=1.0), c=1.0)
+    expected = torch.tensor([-30.0, 0.0]).double()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)

@@ -242,3 +242,15 @@ def test_what_a_function_returns_is_compared_or_refused(values):
     ball = PoincareBall()
     with pytest.raises(TypeError, match="'function' must return a tensor or a tuple of them"):
         assert_isometry_invariant(lambda x: values, ball.random(4, 3), ball)
+
+
+def test_the_factor_multiplies_the_tolerance():
+    ball = PoincareBall()
+    x = ball.random(5, 3, dtype=torch.float64)
+
+    def noisy(values):
+        return lambda x: torch.tensor(next(values), dtype=torch.float64)
+
+    assert_isometry_invariant(noisy(iter([0.0, 1e-9] * 4)), x, ball, factor=1e5)
+    with pytest.raises(AssertionError):
+        assert_isometry_invariant(noisy(iter([0.0, 1e-9] * 4)), x, ball)

@@ -20,6 +20,7 @@ from tests.nn.aggr.definitions import (
 )
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn import TangentAggregation
+from torch_geometric_hyperbolic.nn.aggr import _groups
 from torch_geometric_hyperbolic.testing import (
     assert_close,
     assert_isometry_equivariant,
@@ -133,3 +134,19 @@ def test_max_and_min_depend_on_the_axes(reduce, manifold: Manifold):
 def test_an_unknown_reduction_is_refused(reduce):
     with pytest.raises(ValueError, match=rf"'reduce' must be one of .*\(got {reduce!r}\)"):
         TangentAggregation(reduce)
+
+
+def test_a_mean_by_negative_weights_is_that_of_the_formula():
+    v, index = torch.tensor([[1.0], [4.0]]), torch.tensor([0, 0])
+    mean = TangentAggregation("mean")(v, index, weight=torch.tensor([-1.0, -2.0]))
+    assert mean.item() == pytest.approx(3.0)
+
+
+def test_deterministic_algorithms_take_offsets(monkeypatch):
+    monkeypatch.setattr(_groups, "scatter", None)  # whose order is chance on a GPU
+    torch.use_deterministic_algorithms(True)
+    try:
+        given = torch.ones(3, 1), torch.tensor([0, 0, 1]), torch.tensor([0, 2, 3])
+        assert TangentAggregation("sum")(*given).tolist() == [[2.0], [1.0]]
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -242,3 +242,10 @@ def test_an_explanation_that_takes_an_edge_off_takes_its_points_off(manifold):
     set_masks(conv, mask, edge_index, apply_sigmoid=False)
     for one, other in zip(conv(h, x, edge_index), conv(h, moved, edge_index), strict=True):
         assert_near(one[5], other[5])
+
+
+def test_features_of_another_dtype_are_named():
+    ball = PoincareBall()
+    conv = EquivariantConv(2, 3, manifold=ball).double()
+    with pytest.raises(TypeError, match="'h' must have the layer's dtype"):
+        conv(torch.zeros(4, 2), torch.zeros(4, 1, 3).double(), torch.zeros(2, 0).long())

@@ -400,3 +400,14 @@ def test_edges_that_are_none_of_pyg_s_kinds_get_its_error(edges):
     conv = HConv(3, 4, num_offsets=2, manifold=ball)
     with pytest.raises(ValueError, match="only supports integer tensors"):
         conv(ball.random(4, 3), edges, torch.tensor([0]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda **how: HConv(8, 64, 9, **how), lambda **how: HConv2d(8, 64, 3, **how)],
+    ids=["graph", "image"],
+)
+def test_parameters_start_as_those_of_conv2d(make):
+    conv = make(manifold=PoincareBall())
+    for parameter in (conv.weight, conv.bias):
+        assert 0.9 < parameter.abs().max() * 72**0.5 <= 1  # uniform to 1 / sqrt(inputs)

@@ -866,3 +866,14 @@ def test_sources_and_targets_of_other_dimensions_are_named(nn):
     edge_index = torch.tensor([[0, 1], [1, 2]])
     with pytest.raises(ValueError, match=r"'x' must have 2 dimensions \(got shape \(1, 4, 3\)\)"):
         conv((x, x[None]), edge_index)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("frame", [None, "local"])
+def test_no_nodes_give_no_points(frame, fused):
+    conv = HyperbolicEdgeConv(Linear(6, 4), manifold=PoincareBall(), frame=frame)
+    set_fused(fused)
+    try:
+        assert conv(torch.zeros(0, 3), torch.zeros(2, 0).long()).shape == (0, 4)
+    finally:
+        set_fused(True)

@@ -359,3 +359,11 @@ def test_it_may_be_made_without_memory(dim):
     for found in (given, other, reset):
         for buffer, expected in zip(found.buffers(), conv.buffers(), strict=True):
             assert torch.equal(buffer, expected)
+
+
+def test_weights_start_at_the_scale_of_their_paths():
+    conv = SteerableConv(32, 32, max_order=2, in_order=2, dim=2, manifold=PoincareBall())
+    paths_of_an_order = conv.weight.size(0) / 3
+    assert paths_of_an_order > 2
+    expected = (32 * paths_of_an_order) ** -0.5
+    assert conv.weight.std().item() == pytest.approx(expected, rel=0.03)

@@ -58,3 +58,15 @@ def test_wrong_arguments_are_named():
         EquivariantGNN(0, 6, manifold=PoincareBall())(
             None, torch.zeros(2, 2, 3), torch.zeros(2, 0).long()
         )
+
+
+def test_layers_are_joined_by_relus():
+    ball = PoincareBall()
+    model = EquivariantGNN(2, 6, manifold=ball, num_layers=2).double()
+    x, h = ball.random(8, 3, dtype=torch.float64), torch.randn(8, 2).double()
+    edge_index = knn_graph(x, k=3, manifold=ball)
+    first, second = model.convs
+    hidden, moved = first(h, x[:, None], edge_index)
+    expected = second(hidden.relu(), moved, edge_index)
+    for found, value in zip(model(h, x, edge_index), expected, strict=True):
+        assert torch.equal(found, value)
