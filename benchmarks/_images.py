@@ -158,7 +158,7 @@ def read_pickle(path: Path) -> dict[bytes, Any]:
 
 def numbers(labels: NDArray[Any]) -> list[str]:
     """The names of classes that have none."""
-    return [str(label) for label in range(int(labels.max(initial=-1)) + 1)]
+    return [str(label) for label in range(int(labels.max()) + 1 if labels.size else 0)]
 
 
 def to_samples(part: Part) -> Samples:

@@ -34,8 +34,11 @@ def validation_enabled() -> bool:
 
 
 def has_values(x: Tensor) -> bool:
-    """Whether there are values: while compiling, on the meta device, of a fake tensor are none."""
-    return not (torch.compiler.is_compiling() or x.is_meta or isinstance(x, FakeTensor))
+    """Whether there are values: while compiling, on the meta device, of a fake tensor and of one
+    that is mapped over are none.
+    """
+    known = not (torch.compiler.is_compiling() or x.is_meta or isinstance(x, FakeTensor))
+    return known and not torch._C._functorch.is_batchedtensor(x)
 
 
 def is_readable(x: Tensor) -> bool:
@@ -55,7 +58,7 @@ def check_manifold(manifold: object) -> None:
 def check_counts(least: int = 1, **counts: int) -> None:
     """Raise unless all are integers of at least ``least``."""
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, (int, Integral)):
+        if isinstance(value, bool) or not isinstance(value, (Integral, torch.SymInt)):
             raise TypeError(f"'{name}' must be an int (got {value!r})")
         if value < least:
             raise ValueError(f"'{name}' must be at least {least} (got {value})")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from _cli import UsageError
-from _images import GENERATED_CLASSES, data_name, generate_bars, load_images
+from _images import GENERATED_CLASSES, data_name, generate_bars, load_images, numbers
 
 CONFIG = {"per_class": 8}
 
@@ -265,3 +265,9 @@ def test_results_never_hold_a_path():
     assert data_name("mnist:/some/where/mnist.npz") == "mnist"
     assert data_name("cifar10:/some/where/cifar-10-batches-py/") == "cifar-10-batches-py"
     assert data_name("bars") == "bars"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_classes_without_names_are_counted(dtype):
+    assert numbers(np.array([2, 0], dtype)) == ["0", "1", "2"]
+    assert numbers(np.array([], dtype)) == []

@@ -181,9 +181,8 @@ def _search_fused(
     ends, starts = ptr
     sizes, asked = ptr.diff()
     least, few, many = loops.LANES
-    lanes = many
-    if largest <= many // 2:  # small clouds fill no more than a tile
-        lanes = min(few, max(least, 1 << (largest - 1).bit_length()))
+    enough = max(least, 1 << (largest - 1).bit_length())
+    lanes = many if largest > many // 2 else min(few, enough)
     how, loosen = rough_keys.rough_keys(points, gap, queries, ends, starts, lanes)
     rough = how.queries
     parallel(

@@ -92,7 +92,7 @@ class Euclidean(Manifold):
     ) -> Tensor:
         """Euclidean inner product."""
         v = u if v is None else v
-        _check_widths(x=x, u=u, v=v)
+        _check_widths(u=u, v=v)
         product = dot(u, v)
         return product if keepdim else product.squeeze(-1)
 
@@ -121,11 +121,10 @@ class Euclidean(Manifold):
 
 
 def _check_widths(**vectors: Tensor) -> None:
-    """Raise unless all have as many coordinates as the first."""
-    (first, x), *others = vectors.items()
-    for name, value in others:
-        if value.shape[-1:] != x.shape[-1:]:
-            raise ValueError(
-                f"'{name}' must have last dimension {x.shape[-1]}, as '{first}' tells "
-                f"(got {value.shape[-1]})"
-            )
+    """Raise unless both have as many coordinates, which broadcasting would make up for."""
+    (one, x), (other, y) = vectors.items()
+    if isinstance(y, Tensor) and x.shape[-1:] != y.shape[-1:]:
+        raise ValueError(
+            f"'{other}' must have the last dimension of '{one}' "
+            f"(got shapes {tuple(y.shape)} and {tuple(x.shape)})"
+        )

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch_geometric.nn as gnn
@@ -271,3 +272,11 @@ def test_manifold_and_aggregation_are_checked():
     with pytest.raises(ValueError, match=r"'aggr' must act on PoincareBall"):
         aggr = MidpointAggregation(manifold=Lorentz())
         DynamicHyperbolicEdgeConv(Linear(6, 5), 4, aggr, manifold=PoincareBall())
+
+
+def test_a_numpy_number_of_neighbours_compiles():
+    ball = PoincareBall()
+    conv = DynamicHyperbolicEdgeConv(torch.nn.Linear(6, 4), np.int64(3), manifold=ball)
+    x = ball.random(8, 3)
+    compiled = torch.compile(conv, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), conv(x))

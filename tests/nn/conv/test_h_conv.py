@@ -411,3 +411,10 @@ def test_parameters_start_as_those_of_conv2d(make):
     conv = make(manifold=PoincareBall())
     for parameter in (conv.weight, conv.bias):
         assert 0.9 < parameter.abs().max() * 72**0.5 <= 1  # uniform to 1 / sqrt(inputs)
+
+
+def test_two_offsets_may_be_told_by_bools():
+    ball = PoincareBall()
+    conv, x = HConv(3, 4, num_offsets=2, manifold=ball), ball.random(4, 3)
+    edge_index, offset = torch.tensor([[0, 1, 2], [1, 2, 3]]), torch.tensor([0, 1, 1])
+    assert torch.equal(conv(x, edge_index, offset.bool()), conv(x, edge_index, offset))

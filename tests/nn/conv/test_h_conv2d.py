@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -458,3 +459,11 @@ def test_autocast_takes_half_weights_with_full_points(half, pivot):
         out = conv(image)
     expected = log0(ball, conv.float()(image))
     assert (log0(ball, out.float()) - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_sizes_may_be_those_of_numpy():
+    kind = np.int64
+    sizes = kind(2), kind(3), (kind(3), kind(1)), kind(2), kind(1)
+    conv = HConv2d(*sizes, manifold=PoincareBall())
+    assert (conv.kernel_size, conv.stride, conv.padding) == ((3, 1), (2, 2), (1, 1))
+    assert conv(torch.zeros(1, 2, 5, 5)).shape == (1, 3, 3, 4)

@@ -303,3 +303,14 @@ def test_edge_masks_are_refused():
     conv.explain = True
     with pytest.raises(NotImplementedError, match="takes no edge mask"):
         conv(torch.zeros(3, 3), torch.tensor([[0, 1], [1, 2]]))
+
+
+def test_weights_start_on_their_own_device():
+    expected = SphericalPowerConv(3, 4, manifold=PoincareBall()).log_frequency
+    torch.set_default_device("meta")
+    try:
+        conv = SphericalPowerConv(3, 4, manifold=PoincareBall()).to_empty(device="cpu")
+        conv.reset_parameters()
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(conv.log_frequency, expected)

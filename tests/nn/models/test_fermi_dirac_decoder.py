@@ -180,8 +180,11 @@ def test_pairs_may_be_small_integers_or_two_vectors(dtype):
     [
         (PAIRS - 1, IndexError, r"must hold nodes in \[0, 6\) \(got -1 to 4\)"),
         (PAIRS + 3, IndexError, r"must hold nodes in \[0, 6\) \(got 3 to 8\)"),
-        (PAIRS.t(), ValueError, r"must have shape \[2, E\] \(got \(5, 2\)\)"),
-        (PAIRS[0], ValueError, r"must have shape \[2, E\] \(got \(5,\)\)"),
+        (PAIRS.t(), ValueError, r"must have shape \[2, E\], .* \(got \(5, 2\)\)"),
+        (PAIRS[0], ValueError, r"must have shape \[2, E\], .* \(got \(5,\)\)"),
+        ((PAIRS[0],) * 3, ValueError, r"must have shape \[2, E\], or be two vectors"),
+        (None, ValueError, r"must have shape \[2, E\], .* \(got None\)"),
+        (PAIRS.tolist(), TypeError, r"must be a tensor of integers \(got list\)"),
         (PAIRS.float(), TypeError, r"must be a tensor of integers \(got torch.float32\)"),
         (PAIRS > 0, TypeError, r"must be a tensor of integers \(got torch.bool\)"),
     ],
@@ -189,3 +192,10 @@ def test_pairs_may_be_small_integers_or_two_vectors(dtype):
 def test_wrong_pairs_are_named(pairs, error, words):
     with pytest.raises(error, match=f"'edge_index' {words}"):
         FermiDiracDecoder(Euclidean())(torch.rand(6, 2), pairs)
+
+
+def test_pairs_may_be_mapped_over():
+    decoder, z = FermiDiracDecoder(PoincareBall()), PoincareBall().random(6, 3)
+    found = torch.vmap(decoder, (None, 0))(z, torch.stack([PAIRS, PAIRS.flip(1)]))
+    expected = decoder(z, PAIRS)
+    torch.testing.assert_close(found, torch.stack([expected, expected.flip(0)]))

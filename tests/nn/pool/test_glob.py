@@ -206,3 +206,23 @@ def test_wrong_graphs_are_named(pool):
             pool(x, BATCH, size, manifold=ball)
     with pytest.raises(ValueError, match=r"'size' must be at least 0 \(got -1\)"):
         pool(x, BATCH, -1, manifold=ball)
+
+
+@each_pool
+def test_the_number_of_graphs_may_be_exported_or_a_tensor(pool):
+    ball = PoincareBall()
+    x = points(ball)
+    expected = pool(x, BATCH, SIZE, manifold=ball)
+    assert_close(pool(x, BATCH, torch.tensor(SIZE), manifold=ball), expected)
+    if pool is global_frechet_mean_pool:
+        return  # it counts on the CPU
+
+    class Pool(torch.nn.Module):
+        def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
+            return pool(x, batch, ptr.size(0) - 1, manifold=ball)
+
+    ptr = torch.zeros(SIZE + 1, dtype=torch.long)
+    sizes = (None, None, {0: torch.export.Dim("graphs", min=3)})
+    given = (x, BATCH, ptr)
+    exported = torch.export.export(Pool(), given, dynamic_shapes=sizes, strict=False).module()
+    assert_close(exported(x, BATCH, torch.zeros(SIZE + 3)), pool(x, BATCH, SIZE + 2, manifold=ball))

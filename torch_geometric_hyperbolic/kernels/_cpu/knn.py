@@ -82,7 +82,7 @@ def _small(minima, k):
     if lanes < k:
         return np.inf
     if lanes > PAIRED:
-        return np.float64(np.partition(minima[:lanes], k - 1)[k - 1])
+        return _small_of_many(minima[:lanes], k)
     kth = 0.0
     for i in range(lanes):
         smaller = 0
@@ -91,6 +91,12 @@ def _small(minima, k):
         if smaller < k:
             kth = max(kth, minima[i])
     return kth
+
+
+@compiled
+def _small_of_many(minima, k):
+    """The k-th smallest."""
+    return np.float64(np.partition(minima, k - 1)[k - 1])
 
 
 @compiled
@@ -139,15 +145,21 @@ def _rank(places, keys, ranks):
     """The place of each in the order of keys, equal ones by index."""
     count = len(places)
     if count > PAIRED:
-        by_index = np.argsort(places)
-        for rank, i in enumerate(by_index[np.argsort(keys[by_index], kind="mergesort")]):
-            ranks[i] = rank
+        _rank_many(places, keys, ranks)
         return
     ranks[:count] = 0
     for i in range(count):
         key, place = keys[i], places[i]
         for j in range(count):
             ranks[j] += (key < keys[j]) | ((key == keys[j]) & (place < places[j]))
+
+
+@compiled
+def _rank_many(places, keys, ranks):
+    """The same by sorting."""
+    by_index = np.argsort(places)
+    for rank, i in enumerate(by_index[np.argsort(keys[by_index], kind="mergesort")]):
+        ranks[i] = rank
 
 
 @compiled_in_order

@@ -101,6 +101,7 @@ def check_size(size: int | None, batch: OptTensor, name: str) -> None:
     """
     if size is None:
         return
+    size = int(size) if isinstance(size, Tensor) else size
     check_counts(least=0, **{name: size})
     if batch is not None and is_readable(batch) and batch.numel():
         least = int(batch.max()) + 1

@@ -74,7 +74,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         super().__init__(
             nn, aggr, manifold=manifold, frame=frame, flow="source_to_target", **kwargs
         )
-        self.k = k
+        self.k = int(k)
         self.engine = engine
 
     def forward(

@@ -141,7 +141,7 @@ class HConv(MessagePassing):
         return self.manifold.move(base_point(target, self.lin_pivot, self.manifold), v)
 
     def _check_offset(self, offset: Tensor, edge_index: Adj) -> None:
-        check_integers(offset, "offset")
+        check_integers(offset, "offset", or_bools=True)
         if not isinstance(edge_index, Tensor) and not is_sparse(edge_index):
             return  # PyG names it
         if offset.dim() != 1 or offset.numel() != num_edges(edge_index):

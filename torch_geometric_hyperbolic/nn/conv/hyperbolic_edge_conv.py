@@ -183,7 +183,12 @@ class HyperbolicEdgeConv(EdgeMessages):
         described = self._description() is not None
         dim = 2 if described else None
         check_points(source, "x", dim=dim, min_dim=2, width=self._width(split))
-        check_points(target, "x", dim=source.dim(), like=source)
+        check_points(target, "x", min_dim=2, like=source)
+        if target.dim() != source.dim():
+            raise ValueError(
+                f"'x' must have {source.dim()} dimensions as the other input "
+                f"(got shape {tuple(target.shape)})"
+            )
         if described:
             check_precision(source, "x")
         if split is not None:

@@ -111,7 +111,8 @@ class SphericalPowerConv(MessagePassing):
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        steps = torch.arange(1, self.num_frequencies + 1) / self.num_frequencies
+        last, device = self.num_frequencies, self.log_frequency.device
+        steps = torch.arange(1, last + 1, device=device) / last
         with torch.no_grad():
             self.log_frequency.copy_((math.pi * steps).log())
         for weight in (self.pivot_weight, self.neighbour_weight):

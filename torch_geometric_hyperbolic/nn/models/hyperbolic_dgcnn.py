@@ -141,7 +141,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.manifold = manifold
         self.ratios = _checked_ratios(ratios, len(hidden_channels))
         self.dynamic = dynamic
-        self.k = k
+        self.k = int(k)
         self.convs = torch.nn.ModuleList()
         width = in_channels
         for channels in hidden_channels:

@@ -1,5 +1,7 @@
 r"""The regular graph of an image."""
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -76,11 +78,11 @@ def centre_offset(kernel_size: Size2) -> int:
 def as_pair(value: Size2, name: str, low: int = 1) -> tuple[int, int]:
     """An integer or a pair of integers as a pair, at least ``low``."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or not all(type(v) is int for v in pair):
+    if len(pair) != 2 or not all(isinstance(v, Integral) and not isinstance(v, bool) for v in pair):
         raise TypeError(f"'{name}' must be an int or a pair of ints (got {value!r})")
     if min(pair) < low:
         raise ValueError(f"'{name}' must be at least {low} (got {value!r})")
-    return pair
+    return int(pair[0]), int(pair[1])
 
 
 def _positions(
