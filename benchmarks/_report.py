@@ -139,12 +139,17 @@ def load_record(path: Path) -> dict[str, Any]:
 def group_by_seed(records: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Runs that differ in `FREE` settings alone, together; what is None, older runs may lack.
 
-    Data of one name is the same if it has the same classes and as many samples.
+    Data of one name is the same if it has the same classes and as many samples. Flat space has no
+    curvature, whatever the flag said.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        config = record["config"].items()
-        same = {key: value for key, value in config if key not in FREE and value is not None}
+        config, free = record["config"], FREE
+        if config["manifold"] == "euclidean":
+            free = (*FREE, "curvature", "learnable_curvature")
+        same = {
+            key: value for key, value in config.items() if key not in free and value is not None
+        }
         key = json.dumps([record["benchmark"], record["data"], same], sort_keys=True)
         groups.setdefault(key, []).append(record)
     return list(groups.values())

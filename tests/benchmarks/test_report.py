@@ -346,7 +346,18 @@ def test_files_that_are_being_written_are_not_read(tmp_path):
 
 
 def test_pictures_are_closed_and_do_not_tell_what_drew_them(tmp_path):
+    plt.close("all")  # what a test that stops a picture leaves
     paths = write_pictures([make_record()], tmp_path)
     assert not plt.get_fignums()
     assert paths
     assert not any(b"Software" in path.read_bytes() for path in paths)
+
+
+def test_flat_seeds_share_a_row_whatever_curvature_was_asked_for():
+    records = [make_record("euclidean", seed) for seed in (0, 1)]
+    records[1]["config"] |= {"curvature": 0.25, "learnable_curvature": True}
+    cells = table_cells(records)
+    assert [row[cells[0].index("seeds")] for row in cells[1:]] == ["2"]
+    curved = [make_record("poincare", seed) for seed in (0, 1)]
+    curved[1]["config"] |= {"curvature": 0.25}
+    assert len(table_cells(curved)) == 3
