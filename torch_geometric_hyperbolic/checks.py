@@ -196,15 +196,16 @@ def check_integers(x: object, name: str, *, or_bools: bool = False) -> None:
 
 def check_rising(ptr: Tensor, name: str, count: int) -> None:
     """Raise a :class:`ValueError` unless these are offsets that rise from 0 to ``count``."""
-    ends = (int(ptr[0]), int(ptr[-1]))
+    first, last = int(ptr[0]), int(ptr[-1])
     falls = (ptr.diff() < 0).nonzero()
-    if ends == (0, count) and not len(falls):
+    if len(falls):
+        place = int(falls[0])
+        got = f"{ptr[place].item()} before {ptr[place + 1].item()}"
+    elif (first, last) != (0, count):
+        got = f"{first} to {last}"
+    else:
         return
-    got = f"{ptr[falls[0]].item()} before {ptr[falls[0] + 1].item()}" if len(falls) else ""
-    raise ValueError(
-        f"'{name}' must hold offsets that rise from 0 to {count} "
-        f"(got {got or '{} to {}'.format(*ends)})"
-    )
+    raise ValueError(f"'{name}' must hold offsets that rise from 0 to {count} (got {got})")
 
 
 def check_offsets(rowptr: Tensor, col: Tensor, num_sources: int, num_targets: int) -> None:

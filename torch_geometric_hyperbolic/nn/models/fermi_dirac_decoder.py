@@ -113,9 +113,8 @@ class FermiDiracDecoder(torch.nn.Module):
 
 def _checked(edge_index: Tensor | PairTensor, num_nodes: int) -> PairTensor:
     """Both nodes of each pair in int64, as small integers would be masks."""
-    tensor = isinstance(edge_index, Tensor)
     if not isinstance(edge_index, (Tensor, tuple, list)) or len(edge_index) != 2:
-        got = tuple(edge_index.shape) if tensor else edge_index
+        got = tuple(edge_index.shape) if isinstance(edge_index, Tensor) else edge_index
         raise ValueError(f"'edge_index' must have shape [2, E], or be two vectors (got {got})")
     for nodes in edge_index:
         check_integers(nodes, "edge_index")
