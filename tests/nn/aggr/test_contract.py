@@ -440,7 +440,7 @@ def test_in_flat_space_it_keeps_the_dtype_and_large_numbers(mean, dtype):
 @each_mean
 def test_groups_that_are_no_integers_are_refused(mean):
     x, aggr = random_points(), mean(manifold=Euclidean())
-    with pytest.raises(TypeError, match="'index' must hold integers .got torch.float32"):
+    with pytest.raises(TypeError, match="'index' must be a tensor of integers .got torch.float32"):
         aggr(x, INDEX + 0.9)
 
 
