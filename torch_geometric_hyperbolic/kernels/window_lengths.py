@@ -51,7 +51,7 @@ def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Ten
     outer = wide.new_zeros(count.size(0), wide.size(1), wide.size(1))
     outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])
     size = torch.where(count > 0, count, 1)[:, None]
-    own, square = dot(wide, wide), torch.einsum("en,enm,em->e", wide, outer[i], wide)[:, None]
+    own, square = dot(wide, wide), dot(wide, (outer[i] @ wide[:, :, None])[:, :, 0])
     of_all = wide.new_zeros(count.size(0), 1).index_add_(0, i, own)
     of_windows = safe_sqrt(torch.cat([of_all, dot(total, total) / size], dim=-1) / size)
     unit = torch.where(of_windows == 0, 1.0, of_windows)[i, :1]
