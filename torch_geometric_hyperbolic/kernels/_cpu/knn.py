@@ -134,7 +134,14 @@ def _settle(points, gap, query, places, keys, ranks, settled, count, best, found
     for first in range(settled, count, TOGETHER):
         last = first + TOGETHER
         _keys(points, gap, query, places[first:last], keys[first:last])
-    _rank(places[:count], keys[:count], ranks)
+    if count > PAIRED:
+        _rank(places[:count], keys[:count], ranks)
+    else:
+        ranks[:count] = 0
+        for i in range(count):
+            key, place = keys[i], places[i]
+            for j in range(count):
+                ranks[j] += (key < keys[j]) | ((key == keys[j]) & (place < places[j]))
     for i in range(count):
         if ranks[i] < len(found):
             found[ranks[i]], best[ranks[i]] = places[i], keys[i]
@@ -142,21 +149,7 @@ def _settle(points, gap, query, places, keys, ranks, settled, count, best, found
 
 @compiled
 def _rank(places, keys, ranks):
-    """The place of each in the order of keys, equal ones by index."""
-    count = len(places)
-    if count > PAIRED:
-        _rank_many(places, keys, ranks)
-        return
-    ranks[:count] = 0
-    for i in range(count):
-        key, place = keys[i], places[i]
-        for j in range(count):
-            ranks[j] += (key < keys[j]) | ((key == keys[j]) & (place < places[j]))
-
-
-@compiled
-def _rank_many(places, keys, ranks):
-    """The same by sorting."""
+    """The place of each in the order of keys, equal ones by index, by sorting."""
     by_index = np.argsort(places)
     for rank, i in enumerate(by_index[np.argsort(keys[by_index], kind="mergesort")]):
         ranks[i] = rank
