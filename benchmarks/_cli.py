@@ -217,6 +217,13 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest norm of the gradient; 0 switches clipping off",
     )
     group.add_argument(
+        "--sam",
+        type=real(0, open_low=True),
+        metavar="RHO",
+        help="sharpness-aware minimisation: gradients from weights moved by RHO up the gradient, "
+        "in twice the time (default: no)",
+    )
+    group.add_argument(
         "--compile",
         action="store_true",
         help="run the network through torch.compile, which takes minutes to start",

@@ -14,6 +14,7 @@ from _data import Samples
 from _distributed import Process
 from _metrics import Score
 from _optimizers import make_optimizers, make_schedule
+from _sharpness import uphill
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -81,7 +82,7 @@ class Trainer:
         task (Task): What it learns.
         data (Splits): From which samples.
         config (dict): `epochs`, `batch_size`, `eval_batch_size`, `optimizer`, `lr`, `schedule`,
-            `weight_decay`, `label_smoothing`, `clip_norm`, `cuda_graph` and `seed` are read.
+            `weight_decay`, `label_smoothing`, `clip_norm`, `sam`, `cuda_graph` and `seed` are read.
         process (Process, optional): This process of the run. (default: the only one, on the CPU)
     """
 
@@ -103,6 +104,8 @@ class Trainer:
                 f"--batch-size: {world} x {config['batch_size']} exceeds the {len(data.train)} "
                 f"training samples (got {config['batch_size']})"
             )
+        if config.get("cuda_graph") and config.get("sam"):
+            raise UsageError(f"--sam: cannot be recorded by --cuda-graph (got {config['sam']:g})")
         if config.get("cuda_graph") and (device.type != "cuda" or world > 1):
             raise UsageError(
                 f"--cuda-graph: needs one process on a GPU (got {world} on {device.type})"
@@ -141,11 +144,21 @@ class Trainer:
         """Leaves the gradient of one batch in the parameters; returns logits, labels and loss."""
         batch = self.train[index]
         x = self.task.augment(batch.x, self.augment, self.progress)
+        if not self.config.get("sam"):
+            return self.differentiate(x, batch.y)
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            found = self.differentiate(x, batch.y)
+        with uphill(self.model, self.config["sam"]):
+            self.differentiate(x, batch.y)  # with the same dropout
+        return found
+
+    def differentiate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient of the loss of `x` with labels `y`, as :meth:`backward`."""
         logits = self.task.classify(self.network, x)
-        loss = smoothed_loss(logits, batch.y, self.config)
+        loss = smoothed_loss(logits, y, self.config)
         self.model.zero_grad()
         loss.backward()
-        return logits, batch.y, loss
+        return logits, y, loss
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Fits one batch; returns logits, labels and loss."""
