@@ -28,6 +28,17 @@ def test_loops_choose_what_the_formula_chooses(manifold, dim):
     assert torch.equal(farthest_points(points, gap.double(), BATCH, 0.4), plain)
 
 
+@pytest.mark.skipif(not WITH_NUMBA, reason="compiled by numba")
+def test_loops_begin_where_they_are_told_as_the_formula():
+    points, gap = some_points(PoincareBall())
+    keys = torch.rand(75, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    keys[7] = torch.nan  # as near as can be
+    given = (points, gap, BATCH, 0.4, 1, 100 * keys)
+    chosen = farthest_points(*given)
+    assert torch.equal(chosen, farthest_points._init_fn(*given))
+    assert not torch.equal(chosen, farthest_points(*given[:-1]))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_number_of_threads_does_not_matter(threads):
     points, gap = some_points(PoincareBall())
@@ -42,3 +53,4 @@ def test_the_number_of_threads_does_not_matter(threads):
 
 def test_the_operator_is_registered_properly():
     opcheck(farthest_points, (*some_points(PoincareBall()), BATCH, 0.4))
+    opcheck(farthest_points, (*some_points(PoincareBall()), BATCH, 0.4, 1, torch.rand(75).double()))

@@ -20,7 +20,12 @@ if WITH_TRITON:
 
 
 def farthest_points_reference(
-    points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+    points: Tensor,
+    gap: Tensor,
+    batch: Tensor | None,
+    ratio: float,
+    clouds: int = 1,
+    keys: Tensor | None = None,
 ) -> Tensor:
     """:func:`farthest_points` in plain PyTorch, all clouds side by side."""
     ptr, out_ptr, most, _ = _pointers(points, batch, ratio, clouds)
@@ -28,7 +33,7 @@ def farthest_points_reference(
     place = torch.arange(most, device=points.device)
     index = (ptr[:-1, None] + place) * (place < sizes[:, None])  # [B, P]
     x, g = points.double()[index], gap[index, 0]
-    near = _to_origin(points, gap)[index].masked_fill(place >= sizes[:, None], -1)
+    near = _first_keys(points, gap, keys)[index].masked_fill(place >= sizes[:, None], -1)
     cloud, chosen = torch.arange(len(sizes), device=points.device), []
     for _ in range(int(counts.max())):
         farthest = near == near.max(dim=1, keepdim=True).values
@@ -46,7 +51,12 @@ def farthest_points_reference(
 
 @torch.library.custom_op("tgh::farthest_points", mutates_args=())
 def farthest_points(
-    points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+    points: Tensor,
+    gap: Tensor,
+    batch: Tensor | None,
+    ratio: float,
+    clouds: int = 1,
+    keys: Tensor | None = None,
 ) -> Tensor:
     """Indices of points, each as far as can be from the origin and the ones before it.
 
@@ -58,6 +68,8 @@ def farthest_points(
         batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
         ratio (float): share of each cloud's points, rounded up.
         clouds (int): without ``batch``, the number of clouds, all of one size.
+        keys (torch.Tensor, optional): of every point's distance to what stands in place of the
+            origin, not negative, ``[N]``, float64.
 
     Returns:
         Indices into ``points``, ``[M]``, int64, cloud by cloud. :math:`O(P^2 n)` time for a cloud
@@ -66,11 +78,11 @@ def farthest_points(
     Raises:
         ValueError: if ``batch`` is not sorted, or negative.
     """
-    return farthest_points_reference(points, gap, batch, ratio, clouds)
+    return farthest_points_reference(points, gap, batch, ratio, clouds, keys)
 
 
 @farthest_points.register_fake
-def _(points, gap, batch, ratio, clouds=1):  # type: ignore[no-untyped-def]
+def _(points, gap, batch, ratio, clouds=1, keys=None):  # type: ignore[no-untyped-def]
     if batch is None:
         size = clouds * math.ceil(ratio * (points.size(0) // clouds))
     else:
@@ -99,22 +111,29 @@ def _pointers(
     return ptr, out_ptr, most, total
 
 
-def _to_origin(points: Tensor, gap: Tensor) -> Tensor:
-    """Keys of the distances to the origin, ``[N]``."""
-    return (points.double().square().sum(dim=1) / gap[:, 0]).nan_to_num(0.0, torch.inf)
+def _first_keys(points: Tensor, gap: Tensor, keys: Tensor | None) -> Tensor:
+    """Keys of the distances to the origin, ``[N]``, unless others are given."""
+    if keys is None:
+        keys = points.double().square().sum(dim=1) / gap[:, 0]
+    return keys.nan_to_num(0.0, torch.inf)
 
 
 if WITH_NUMBA:
 
     @farthest_points.register_kernel("cpu")
     def _farthest_points_cpu(
-        points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+        points: Tensor,
+        gap: Tensor,
+        batch: Tensor | None,
+        ratio: float,
+        clouds: int = 1,
+        keys: Tensor | None = None,
     ) -> Tensor:
         ptr, out_ptr, _, chosen = _pointers(points, batch, ratio, clouds)
         out = ptr.new_empty(chosen)
         parallel(
             farthest.choose, len(ptr) - 1, ptr, out_ptr, points.double().T, gap[:, 0],
-            _to_origin(points, gap), out, always=True,
+            _first_keys(points, gap, keys), out, always=True,
         )  # fmt: skip
         return out
 
@@ -123,12 +142,17 @@ if WITH_TRITON:
 
     @farthest_points.register_kernel("cuda")
     def _farthest_points_cuda(
-        points: Tensor, gap: Tensor, batch: Tensor | None, ratio: float, clouds: int = 1
+        points: Tensor,
+        gap: Tensor,
+        batch: Tensor | None,
+        ratio: float,
+        clouds: int = 1,
+        keys: Tensor | None = None,
     ) -> Tensor:
         ptr, out_ptr, most, chosen = _pointers(points, batch, ratio, clouds)
         if most > triton_farthest.MOST:
-            return farthest_points_reference(points, gap, batch, ratio, clouds)
+            return farthest_points_reference(points, gap, batch, ratio, clouds, keys)
         out = ptr.new_empty(chosen)
-        near = _to_origin(points, gap)
+        near = _first_keys(points, gap, keys)
         triton_farthest.choose(points, gap[:, 0], near, ptr, out_ptr, most, out)
         return out

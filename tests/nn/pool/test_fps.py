@@ -186,3 +186,33 @@ def test_batches_of_other_integers(dtype):
 def test_a_ratio_is_a_number(ratio):
     with pytest.raises(TypeError, match=rf"'ratio' must be a float \(got {ratio!r}\)"):
         fps(torch.zeros(3, 2), ratio=ratio, manifold=Euclidean())
+
+
+@each_manifold
+def test_a_random_start_is_followed_by_the_greedy_choice(manifold):
+    """Without the origin: from the point drawn, each as far as can be from those before it."""
+    x, batch = cloud(manifold, 60, radius=8.0), torch.arange(3).repeat_interleave(20)
+    torch.manual_seed(0)
+    for own in fps(x, batch, 0.4, manifold=manifold, random_start=True).view(3, 8).tolist():
+        first = 20 * (own[0] // 20)
+        near = torch.full((20,), math.inf, dtype=torch.float64)
+        for i, following in zip(own, own[1:], strict=False):
+            distance = manifold.dist(x[first : first + 20], x[i].expand(20, -1)).view(-1)
+            near = torch.minimum(near, distance)
+            assert following == first + int(near.argmax())
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_any_point_of_a_cloud_may_be_drawn(batched):
+    x = cloud(PoincareBall(), 8)
+    given = {"batch": torch.arange(2).repeat_interleave(4)} if batched else {"batch_size": 2}
+    torch.manual_seed(0)
+    drawn = torch.stack(
+        [fps(x, ratio=0.5, manifold=PoincareBall(), random_start=True, **given) for _ in range(400)]
+    ).view(400, 2, 2)
+    counts = torch.bincount(drawn[:, :, 0].flatten(), minlength=8)
+    assert (counts - 100).abs().max() < 45  # 5 standard deviations of 400 draws of a quarter
+    assert (drawn[:, 0, 0] != drawn[:, 1, 0] - 4).any()  # each cloud for itself
+    torch.manual_seed(0)
+    again = fps(x, ratio=0.5, manifold=PoincareBall(), random_start=True, **given)
+    assert torch.equal(again, drawn[0].flatten())

@@ -1,5 +1,6 @@
 r"""Farthest point sampling by a manifold's own distance."""
 
+import sys
 from numbers import Real
 
 import torch
@@ -23,6 +24,7 @@ def fps(
     ratio: float = 0.5,
     *,
     manifold: Manifold,
+    random_start: bool = False,
     batch_size: int | None = None,
 ) -> Tensor:
     r"""The farthest point sampling of `"PointNet++" <https://arxiv.org/abs/1706.02413>`_ by the
@@ -32,14 +34,17 @@ def fps(
     So the first point is the farthest from the origin, and the choice does not depend on the order
     of the points (unless distances are equal), nor on chance; rotations about the origin and
     reflections do not change it, translations may. The first :math:`m` of a larger sample are the
-    sample of :math:`m` points. Not differentiable. With ``batch`` their number shows only when it
-    runs, so ``torch.compile`` breaks its graph there.
+    sample of :math:`m` points. With ``random_start`` each cloud begins with a point drawn at
+    random, as in PyG's function, and the origin has no part in it. Not differentiable. With
+    ``batch`` their number shows only when it runs, so ``torch.compile`` breaks its graph there.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
         batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
         ratio (float, optional): share of each cloud's points, rounded up. (default: :obj:`0.5`)
         manifold (Manifold): the space the points live in.
+        random_start (bool, optional): whether the first point is drawn, by PyTorch's generator.
+            (default: :obj:`False`)
         batch_size (int, optional): see :func:`knn`. (default: :obj:`None`)
 
     Returns:
@@ -67,7 +72,14 @@ def fps(
     if not 0 < ratio <= 1:
         raise ValueError(f"'ratio' must be above 0 and at most 1 (got {ratio})")
     clouds = num_clouds(batch_size, batch, x)
-    return farthest_points(*to_ball(x, manifold), batch, just_below(ratio), clouds)
+    keys = _random_keys(x) if random_start else None
+    return farthest_points(*to_ball(x, manifold), batch, just_below(ratio), clouds, keys)
+
+
+def _random_keys(x: Tensor) -> Tensor:
+    """Keys, ``[N]``, of which any may be the largest, and all are above those of distances."""
+    drawn = torch.rand(x.size(0), dtype=torch.float64, device=x.device)
+    return sys.float_info.max * (1 - drawn / 2)
 
 
 def just_below(ratio: float) -> float:
