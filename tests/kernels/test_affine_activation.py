@@ -36,6 +36,7 @@ def by_layers(z: Tensor, edge: Tensor, scale: Tensor, shift: Tensor, slope: floa
 @pytest.mark.parametrize("rows", [0, 1, 300])
 def test_values_and_gradients(slope, dtype, rows):
     z, edge, scale, shift = arguments(rows, dtype=dtype)
+    z[:, 0], shift[0] = 0, 0  # where the activation bends
     assert_rounded(
         affine_activation(z, edge, scale, shift, slope), by_layers(z, edge, scale, shift, slope)
     )

@@ -185,13 +185,25 @@ def test_gradients_are_those_of_finite_differences(operator, unit):
     )
 
 
-def test_gradients_in_flat_space_are_those_of_finite_differences():
-    size = SIZES["ragged"]
-    graph, inputs = random_graph(size), random_inputs(size, 0.0, channels=2)
-    zero = inputs[-1]
+def clouds() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three clouds of two points, each with edges from both of its cloud."""
+    return 2 * torch.arange(7), torch.tensor([0, 1] * 2 + [2, 3] * 2 + [4, 5] * 2).int()
+
+
+@each_operator
+@each_unit
+@pytest.mark.parametrize("apart", [False, True], ids=["one graph", "clouds"])
+def test_gradients_in_flat_space_are_those_of_finite_differences(operator, unit, apart):
+    size = Size(6, 6, 12) if apart else SIZES["ragged"]
+    graph = clouds() if apart else random_graph(size)
+    inputs = list(random_inputs(size, 0.0, channels=2))
+    inputs[1], inputs[3] = (1 + torch.rand(count, 1, dtype=DOUBLE) for count in size[:2])
+    *inputs, zero = inputs
     assert torch.autograd.gradcheck(
-        lambda *args: edge_coefficients(*args, zero, 1.0, *graph, DOUBLE), leaves(inputs[:-1])
+        lambda *args: operator(*args, zero, unit, *graph, DOUBLE), leaves(inputs)
     )
+    grads = gradients(lambda *args: operator(*args, unit, *graph, DOUBLE), [*inputs, zero])
+    assert grads[-1] == 0  # flat space stays flat
 
 
 def test_in_flat_space_scalars_do_not_look_at_points():

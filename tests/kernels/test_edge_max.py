@@ -190,9 +190,10 @@ def test_the_first_nan_is_chosen(operator, sign):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_infinite_values_are_values(operator, sign):
     worst = -sign * torch.inf
-    z, edge, _, _ = operator(*by_hand([[worst], [worst], [1.0], [worst]], sign, [2, 2]))
-    assert z[:, 0].tolist() == [worst, 1.0]
-    assert edge[:, 0].tolist() == [0, 2]
+    values = [[worst], [worst], [1.0], [worst], [worst], [worst]]
+    z, edge, _, _ = operator(*by_hand(values, sign, [2, 2, 2]))
+    assert z[:, 0].tolist() == [worst, 1.0, worst]
+    assert edge[:, 0].tolist() == [0, 2, 4]  # edges of their own, which get the gradients
 
 
 @each_dtype

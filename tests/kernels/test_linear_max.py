@@ -99,6 +99,14 @@ def test_the_first_of_equals_is_chosen_and_gets_the_gradient(fused):  # noqa: F8
     assert grad[:, 0].tolist() == [0, 1, 0, 1, 0]
 
 
+def test_infinite_values_are_values(fused):  # noqa: F811
+    values = torch.tensor([[1.0], [-torch.inf], [-torch.inf], [-torch.inf]], dtype=torch.float64)
+    one, none = torch.ones(1, 1, dtype=torch.float64), torch.zeros(2, 1, dtype=torch.float64)
+    z, edge, _, _ = linear_max(none, values, one, offsets([2, 2]), one[0])
+    assert z[:, 0].tolist() == [1.0, -torch.inf]
+    assert edge[:, 0].tolist() == [0, 2]
+
+
 def test_nan_stays_visible_where_it_is(fused):  # noqa: F811
     absolute, given, weight, rowptr, sign = terms()
     given[1] = torch.nan

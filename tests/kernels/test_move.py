@@ -62,6 +62,17 @@ def test_values_and_gradients_are_those_of_float64(space, c, radius, length):
 
 
 @each_space
+@pytest.mark.parametrize("length", [1e-300, 1e-9, 1e-4, 0.3, 0.9, 3.0])
+def test_steps_from_the_origin_are_right_to_the_last_digits(space, length):
+    """A vector of length r leads to tanh(r) in the ball, and to sinh(r) on the hyperboloid."""
+    manifold = space()
+    v = torch.tensor([[0.0, length, 0.0], [-length, 0.0, 0.0]], dtype=torch.float64)
+    moved = move(manifold.origin(3, dtype=torch.float64).expand(2, -1), v, manifold)[:, -3:]
+    reached = (torch.tanh if space is PoincareBall else torch.sinh)(v)
+    torch.testing.assert_close(moved, reached, rtol=1e-15, atol=0)
+
+
+@each_space
 @pytest.mark.parametrize("c", [0.3, 1.0, 4.0])
 @each_radius
 def test_in_float64_it_is_the_manifolds_formula(space, c, radius, length):

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
+from tests.geometry.reference import exact, mp, norm, relative_error, scale
 from tests.kernels.graphs import (
     assert_compiles,
     assert_same_for_any_number_of_threads,
@@ -108,6 +109,19 @@ def test_exponentials_are_those_of_the_verb(space, dtype, c, learnable):
     torch.testing.assert_close(actual, expected, rtol=rtol, atol=0.0)
     if space is PoincareBall:
         assert (manifold.to_ball(actual)[0] == actual).all()  # nothing left to project
+
+
+@each_curvature
+def test_logarithms_near_the_boundary_keep_their_digits(c):
+    """Against 60 digits; with the gap 1 - c |x|^2 in float64 the last would be wrong by 1e-6."""
+    radii = [8.0, 16.0, 20.0, 28.0]
+    x = points(PoincareBall(c), radii)[: 2 * len(radii)]
+    _, gap, log = ball_and_log(x, PoincareBall(c))
+    for row, g, actual in zip(x, gap[:, 0].tolist(), log, strict=True):
+        length = mp.sqrt(c) * norm(exact(row))
+        expected = scale(mp.atanh(length) / length, exact(row))
+        # half of what the gap, see test_to_ball.py, has lost
+        assert relative_error(actual, expected) < 4e-16 + 5 * 2.0**-73 / g
 
 
 @each_space

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
+from tests.geometry.reference import dot, exact, mp
 from tests.kernels.graphs import assert_compiles
 from tests.nn.conv.helpers import points
 from torch_geometric_hyperbolic.kernels.to_ball import _to_ball, to_ball
@@ -50,6 +51,19 @@ def test_it_is_the_manifolds_formula_inside_and_outside(space, dtype, c):
         square = fused[0].double().square().sum(-1, keepdim=True)
         torch.testing.assert_close(fused[1], 1 - c * square)
     assert fused[1].min() > 0
+
+
+@pytest.mark.parametrize("c", [0.3, 1.0, 40.0])
+@pytest.mark.parametrize("radius", [2.0, 10.0, 20.0, 28.0])
+def test_gaps_near_the_boundary_keep_their_digits(c, radius):
+    """Against 60 digits. In float64 1 - c |x|^2 has an error of 2^-53 or more, whatever it is."""
+    manifold = PoincareBall(c)
+    direction = torch.nn.functional.normalize(torch.randn(40, 5, dtype=torch.float64), dim=-1)
+    x = manifold.exp0(direction * radius / 2 / c**0.5)
+    _, gap = to_ball(x, manifold)
+    for row, own in zip(x, gap[:, 0].tolist(), strict=True):
+        expected = 1 - mp.mpf(c) * dot(exact(row), exact(row))
+        assert abs(mp.mpf(own) / expected - 1) < 2.0**-52 + 5 * 2.0**-72 / own
 
 
 @compiled
