@@ -19,6 +19,7 @@ from tests.kernels.graphs import (
     values_of_edges,
 )
 from torch_geometric_hyperbolic.kernels import edge_values
+from torch_geometric_hyperbolic.kernels._autograd import sum_in_order
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
 
 
@@ -112,3 +113,12 @@ def test_the_operator_is_registered_as_torch_expects(dtype):
 def test_it_compiles():
     *inputs, rowptr, col = random_terms(SIZES["ragged"])
     assert_compiles(lambda *args: edge_values(*args, rowptr, col).tanh().sum(0), inputs)
+
+
+@pytest.mark.filterwarnings("error")
+def test_sums_overflow_without_a_warning():
+    """As PyTorch's do: the numbers tell."""
+    parts = torch.tensor([[3e38, torch.inf], [3e38, -torch.inf]])
+    total = sum_in_order(parts)
+    assert total[0] == torch.inf
+    assert total[1].isnan()

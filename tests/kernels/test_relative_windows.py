@@ -119,6 +119,17 @@ def test_gradients_have_the_exact_derivative_of_the_series():
         torch.testing.assert_close(gap.grad[0, 0, 0], -slope * q**1.5, rtol=1e-7, atol=0)
 
 
+def test_flat_windows_have_no_lengths_that_could_overflow():
+    """Squares of these coordinates, and their products with gradients, are beyond float32."""
+    manifold = Euclidean()
+    x = (1e20 * image(manifold).detach()).float().requires_grad_()
+    weight, pull = 1e17 * torch.eye(4, 9), torch.full((2, len(TABLE), 4), 1000.0)
+    actual, expected = (by(manifold, x, weight) for by in (by_kernel, by_loop))
+    torch.testing.assert_close(actual, expected)
+    (grad,), (by_definition,) = (torch.autograd.grad(out, x, pull) for out in (actual, expected))
+    torch.testing.assert_close(grad, by_definition)
+
+
 def test_padding_and_the_pivot_itself_contribute_the_zero_vector():
     manifold = PoincareBall()
     x, weight = image(manifold), random_weight()
