@@ -72,8 +72,9 @@ def test_any_start_leads_to_the_mean(mean_of):
         mean_of(x, weight, INDEX, random_points(3, radius=12.0, seed=seed), C)[[0, 2]]
         for seed in range(5)
     ]
+    exact = mean_of is frechet_mean and WITH_NUMBA  # the other is as good as the cost tells
     for mean in means[1:]:
-        torch.testing.assert_close(mean, means[0], atol=1e-8, rtol=0)
+        torch.testing.assert_close(mean, means[0], atol=1e-13 if exact else 1e-8, rtol=0)
 
 
 @each_mean
