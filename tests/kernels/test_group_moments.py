@@ -59,6 +59,16 @@ def test_a_variance_keeps_its_digits_far_away(fused):  # noqa: F811
     torch.testing.assert_close(far, near, rtol=2.0**-20, atol=2.0**-40)
 
 
+def test_the_gradient_of_a_variance_far_away_moves_no_mean(fused):  # noqa: F811
+    """Offsets from a mean that is rounded to 2^-33 of them would leave as much."""
+    points, weight, index = some_groups()
+    points = (points / 1024 + 2.0**20).requires_grad_()
+    _, variance, _ = group_moments(points, weight, index, GROUPS)
+    (grad,) = torch.autograd.grad(variance.sum(), points)
+    total = torch.zeros(GROUPS, 3).double().index_add(0, index, grad)
+    assert total.abs().max() < 1e-14 * grad.abs().max()
+
+
 def test_where_nothing_weighs_everything_is_0(fused):  # noqa: F811
     points, weight, index = some_groups()
     points, weight = points.requires_grad_(), (0 * weight).requires_grad_()
