@@ -334,6 +334,22 @@ def batch_norm(device: torch.device, dtype: torch.dtype, channels: int, slope: f
     compare_with_gradients(fused, by_layers, [z, weight, bias])
 
 
+def bends(device: torch.device, slope: float) -> None:
+    """Activations where they bend, and of infinite values, as PyTorch's layers."""
+    z = torch.tensor([[0.0, -torch.inf, torch.inf, -1.0]] * 3, device=device)
+    edge = torch.zeros(z.shape, dtype=torch.int32, device=device)
+    scale = torch.ones(4, dtype=torch.float64, device=device)
+    layer = torch.nn.LeakyReLU(slope) if slope else torch.nn.ReLU()
+
+    def by_layers(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return layer(z.double() * scale + shift).float()
+
+    def operator(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return affine_activation(z, edge, scale, shift, slope)
+
+    compare_with_gradients(operator, by_layers, [z, scale, torch.zeros_like(scale)])
+
+
 def moments(device: torch.device) -> None:
     """Every result may be differentiated; a variance below 0, by rounding, is 0 and has no
     gradient.
@@ -461,6 +477,7 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         )
         for channels, dtype, slope in ((1, DOUBLE, 0.0), (5, SINGLE, 0.2), (200, SINGLE, 1.0))
     },
+    **{f"bends, slope {slope}": partial(bends, slope=slope) for slope in (0.0, 0.2)},
     "moments": moments,
     **{
         f"points that are none, {space.__name__}": partial(points_that_are_none, space=space)
