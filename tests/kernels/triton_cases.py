@@ -290,6 +290,29 @@ def along_rays(device: torch.device, manifold: Manifold, dtype: torch.dtype, cha
     compare_with_gradients(lambda v: exp0(v, manifold), manifold.exp0, [v[:7]])
 
 
+def shortened(device: torch.device, space: type[PoincareBall] | type[Lorentz]) -> None:
+    """What is too long ends where its ray does, and gradients do not look along the ray."""
+    manifold = space(0.7)
+    long = 1e21 * torch.randn(5, 3, dtype=torch.float64, device=device)
+
+    def charts(v: Tensor) -> list[Tensor]:
+        x = torch.cat([v[:, :1], v], dim=1) if space is Lorentz else v
+        point, gap, log = ball_and_log(x, manifold)
+        return [point, log, gap]
+
+    def exponential(v: Tensor) -> list[Tensor]:
+        x = exp0(v, manifold)
+        return [x[:, 1:], x[:, :1]] if space is Lorentz else [x]
+
+    def by_rays(v: Tensor, ends: list[Tensor]) -> list[Tensor]:
+        ray = torch.nn.functional.normalize(v)
+        vectors = [ray * end.norm(dim=1, keepdim=True) for end in ends if end.size(1) == 3]
+        return vectors + [end + 0 * ray[:, :1] for end in ends if end.size(1) == 1]
+
+    for function in (charts, exponential):
+        compare_with_gradients(function, partial(by_rays, ends=function(long)), [long])
+
+
 def learnt_curvature(device: torch.device, space: type[PoincareBall] | type[Lorentz]) -> None:
     """Gradients by the curvature."""
     manifold = space(0.7, learnable=True).to(device)
@@ -466,6 +489,10 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         )
         for name, space in (("ball", PoincareBall), ("hyperboloid", Lorentz))
         for channels, dtype, c in ((1, DOUBLE, 0.3), (3, SINGLE, 1.0), (200, SINGLE, 1e3))
+    },
+    **{
+        f"rays, {space.__name__}, shortened": partial(shortened, space=space)
+        for space in (PoincareBall, Lorentz)
     },
     **{
         f"rays, {space.__name__}, learnt": partial(learnt_curvature, space=space)
