@@ -8,6 +8,7 @@ import itertools
 import sys
 import traceback
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -313,6 +314,19 @@ def shortened(device: torch.device, space: type[PoincareBall] | type[Lorentz]) -
         compare_with_gradients(function, partial(by_rays, ends=function(long)), [long])
 
 
+def near_the_boundary(device: torch.device, c: float) -> None:
+    """Gaps keep their digits, against fractions, where products with ``c`` are exact: elsewhere a
+    GPU's are as good, but not the interpreter's. See test_to_ball.py.
+    """
+    manifold = PoincareBall(c)
+    ray = torch.nn.functional.normalize(torch.randn(20, 5, dtype=torch.float64, device=device))
+    radii = torch.linspace(2, 28, 20, dtype=torch.float64, device=device)[:, None]
+    x = manifold.exp0(ray * radii / 2 / c**0.5)
+    for row, gap in zip(x.tolist(), ball_and_log(x, manifold)[1][:, 0].tolist(), strict=True):
+        exact = 1 - Fraction(c) * sum(Fraction(entry) ** 2 for entry in row)
+        assert abs(Fraction(gap) / exact - 1) < 2.0**-52 + 5 * 2.0**-72 / gap
+
+
 def learnt_curvature(device: torch.device, space: type[PoincareBall] | type[Lorentz]) -> None:
     """Gradients by the curvature."""
     manifold = space(0.7, learnable=True).to(device)
@@ -490,6 +504,7 @@ CASES: dict[str, Callable[[torch.device], None]] = {
         for name, space in (("ball", PoincareBall), ("hyperboloid", Lorentz))
         for channels, dtype, c in ((1, DOUBLE, 0.3), (3, SINGLE, 1.0), (200, SINGLE, 1e3))
     },
+    **{f"rays, boundary, c = {c}": partial(near_the_boundary, c=c) for c in (1.0, 4.0)},
     **{
         f"rays, {space.__name__}, shortened": partial(shortened, space=space)
         for space in (PoincareBall, Lorentz)
