@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.library import opcheck
 
 from tests.kernels.graphs import assert_same_for_any_number_of_threads, strided
+from tests.kernels.test_local_coordinates import fused  # noqa: F401
 from tests.nn.aggr.definitions import distance, force, norm, random_points, random_weight
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.kernels import frechet_mean, set_fused
@@ -139,7 +140,7 @@ def test_right_hand_sides_of_any_size_are_solved(solve, scale):
     assert not solve(0 * rhs, weight, unit, zeta, INDEX).any()
 
 
-def test_the_operators_are_registered_as_torch_expects():
+def test_the_operators_are_registered_as_torch_expects(fused):  # noqa: F811
     x, centre, weight, unit, zeta = system()
     opcheck(torch.ops.tgh.frechet_mean.default, (x, weight, INDEX, centre, C))
     rhs = random_points(3, seed=9).requires_grad_()

@@ -38,7 +38,7 @@ def frechet_mean_reference(
     points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor
 ) -> Tensor:
     """:func:`frechet_mean` in plain PyTorch, all groups at once."""
-    mean = start.clone()
+    mean = start.clone(memory_format=torch.contiguous_format)
     groups = len(start)
 
     def cost(candidate: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def solve_hessian_reference(
     rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
 ) -> Tensor:
     """:func:`solve_hessian` in plain PyTorch, all groups at once."""
-    groups = len(rhs)
+    groups, rhs = len(rhs), rhs.contiguous()
 
     def hessian(v: Tensor) -> Tensor:
         spread = v[index]
