@@ -57,6 +57,14 @@ def random_graph(size: Size) -> tuple[Tensor, Tensor]:
     return rowptr, torch.tensor(sum(rows, []), dtype=torch.int32)
 
 
+def clouds(count: int, nodes: int, degree: int, shift: int = 0) -> tuple[Tensor, Tensor]:
+    """``rowptr`` and ``col`` of edges to nodes of the same cloud, or to those ``shift`` further."""
+    rowptr = torch.arange(count * nodes + 1) * degree
+    first = torch.arange(count).repeat_interleave(nodes * degree) * nodes + shift
+    col = first + torch.randint(nodes, (len(first),))
+    return rowptr, col.clamp(max=count * nodes - 1).int()
+
+
 def random_terms(
     size: Size, channels: int = 5, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ from tests.kernels.graphs import (
     assert_compiles,
     assert_rounded,
     assert_same_for_any_number_of_threads,
+    clouds,
     each_dtype,
     each_size,
     endpoints,
@@ -185,17 +186,12 @@ def test_gradients_are_those_of_finite_differences(operator, unit):
     )
 
 
-def clouds() -> tuple[torch.Tensor, torch.Tensor]:
-    """Three clouds of two points, each with edges from both of its cloud."""
-    return 2 * torch.arange(7), torch.tensor([0, 1] * 2 + [2, 3] * 2 + [4, 5] * 2).int()
-
-
 @each_operator
 @each_unit
 @pytest.mark.parametrize("apart", [False, True], ids=["one graph", "clouds"])
 def test_gradients_in_flat_space_are_those_of_finite_differences(operator, unit, apart):
-    size = Size(6, 6, 12) if apart else SIZES["ragged"]
-    graph = clouds() if apart else random_graph(size)
+    size = Size(12, 12, 24) if apart else SIZES["ragged"]
+    graph = clouds(4, 3, 2) if apart else random_graph(size)
     inputs = list(random_inputs(size, 0.0, channels=2))
     inputs[1], inputs[3] = (1 + torch.rand(count, 1, dtype=DOUBLE) for count in size[:2])
     *inputs, zero = inputs

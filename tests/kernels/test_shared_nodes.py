@@ -8,6 +8,7 @@ from tests.kernels.graphs import (
     Size,
     assert_compiles,
     assert_same_for_any_number_of_threads,
+    clouds,
     each_dtype,
     leaves,
     random_graph,
@@ -20,14 +21,6 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.graphs import cloud_cuts
 
 DOUBLE = torch.float64
-
-
-def clouds(count, nodes, degree, shift=0):
-    """Edges to nodes of the same cloud, or to those ``shift`` further on."""
-    rowptr = torch.arange(count * nodes + 1) * degree
-    first = torch.arange(count).repeat_interleave(nodes * degree) * nodes + shift
-    col = first + torch.randint(nodes, (len(first),))
-    return rowptr, col.clamp(max=count * nodes - 1).int()
 
 
 GRAPHS = {
