@@ -54,6 +54,16 @@ def test_a_learnt_parameter_is_not_shared():
     assert value(ours.c) == 0.5
 
 
+@pytest.mark.parametrize(
+    "manifold",
+    [geoopt.Lorentz(k=0.0), geoopt.Lorentz(k=-1.0), geoopt.PoincareBall(c=0.0)],
+    ids=["Lorentz(0)", "Lorentz(-1)", "PoincareBall(0)"],
+)
+def test_no_hyperbolic_space_has_such_a_curvature(manifold):
+    with pytest.raises(ValueError, match=r"^'c' must be positive and finite.*\(got .*\)$"):
+        from_geoopt(manifold)
+
+
 def test_euclidean_space_is_itself():
     assert type(from_geoopt(geoopt.Euclidean())) is Euclidean
     assert type(from_geoopt(geoopt.Euclidean(ndim=1))) is Euclidean

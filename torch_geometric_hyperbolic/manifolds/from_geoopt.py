@@ -1,5 +1,7 @@
 """geoopt's manifold objects as ours."""
 
+import math
+
 import geoopt
 
 from torch_geometric_hyperbolic.manifolds.base import Manifold
@@ -22,6 +24,7 @@ def from_geoopt(manifold: geoopt.Manifold) -> Manifold:
 
     Raises:
         TypeError: for any other manifold.
+        ValueError: for a curvature that is not negative and finite.
 
     Example:
         >>> from_geoopt(geoopt.Lorentz(k=4.0))
@@ -33,7 +36,8 @@ def from_geoopt(manifold: geoopt.Manifold) -> Manifold:
         learnable = manifold.isp_c.requires_grad
         return PoincareBall(float(manifold.c.detach().double()), learnable)
     if isinstance(manifold, geoopt.Lorentz):
-        return Lorentz(1 / float(manifold.k.detach().double()), manifold.k.requires_grad)
+        k = float(manifold.k.detach().double())
+        return Lorentz(1 / k if k else math.inf, manifold.k.requires_grad)
     if isinstance(manifold, geoopt.Euclidean):
         return Euclidean()
     raise TypeError(
