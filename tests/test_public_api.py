@@ -284,3 +284,13 @@ def test_methods_of_hyperbolic_manifolds_forward_to_geometry():
         source = ast.unparse(function)
         assert f"self.geometry.{function.name}(" in source
         assert not re.search(r"\b(sqrt|tanh|atanh|sinh|cosh|acosh|asinh|norm|dot)\b", source)
+
+
+@pytest.mark.parametrize("package", ["", *subpackages()])
+def test_type_checkers_read_the_list_of_names(package):
+    """They know no other form than ``__all__ = [...]``, and names that are not in it are private
+    to them (typing specification, "Library interface").
+    """
+    tree = ast.parse(Path(load(package).__file__).read_text())
+    assigned = [[ast.unparse(t) for t in n.targets] for n in tree.body if isinstance(n, ast.Assign)]
+    assert [names for names in assigned if "__all__" in names] == [["__all__"]]

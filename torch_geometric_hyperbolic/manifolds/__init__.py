@@ -6,4 +6,5 @@ from torch_geometric_hyperbolic.manifolds.from_geoopt import from_geoopt
 from torch_geometric_hyperbolic.manifolds.lorentz import Lorentz
 from torch_geometric_hyperbolic.manifolds.poincare import PoincareBall
 
-__all__ = classes = ["Manifold", "PoincareBall", "Lorentz", "Euclidean", "from_geoopt"]
+__all__ = ["Manifold", "PoincareBall", "Lorentz", "Euclidean", "from_geoopt"]
+classes = __all__

@@ -1,6 +1,7 @@
 """The contract that every manifold keeps and every layer relies on."""
 
 import abc
+from typing import Literal, overload
 
 import torch
 from geoopt.manifolds import Manifold as GeooptManifold
@@ -31,10 +32,11 @@ class Manifold(GeooptManifold):
     and keep the dtype (float32 or float64; under autocast half precision is lifted to float32).
     """
 
+    name: str
     ndim = 1
     reversible = False
 
-    #: Whether :meth:`rel` is a difference of charts: its coefficients are 1 and 0.
+    #: Whether :meth:`rel` is a difference of charts, with coefficients 1 and 0.
     flat = False
 
     #: Length of :meth:`rel` over that in the ball, for the same two points.
@@ -48,6 +50,14 @@ class Manifold(GeooptManifold):
     @abc.abstractmethod
     def ambient_dim(self, channels: int) -> int:
         """Number of coordinates of a point of the ``channels``-dimensional space."""
+
+    @abc.abstractmethod
+    def projx(self, x: Tensor) -> Tensor:
+        """Points of the manifold from any finite vectors ``[..., ambient_dim]``; points stay."""
+
+    @abc.abstractmethod
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Geodesic distance, ``[...]`` (``[..., 1]`` with ``keepdim``)."""
 
     @abc.abstractmethod
     def log0(self, x: Tensor) -> Tensor:
@@ -109,6 +119,26 @@ class Manifold(GeooptManifold):
     def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
         """Parallel transport of ``u`` from ``x`` to the origin."""
 
+    @abc.abstractmethod
+    def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Parallel transport of ``v`` from ``x`` to ``y`` along the geodesic."""
+
+    @abc.abstractmethod
+    def inner(
+        self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
+    ) -> Tensor:
+        """Riemannian inner product of tangent vectors at ``x``, ``[...]`` (``[..., 1]`` with
+        ``keepdim``); of ``u`` with itself without ``v``.
+        """
+
+    @abc.abstractmethod
+    def proju(self, x: Tensor, u: Tensor) -> Tensor:
+        """Orthogonal projection of ``u`` to the tangent space at ``x``."""
+
+    @abc.abstractmethod
+    def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
+        """Riemannian gradient at ``x`` from the Euclidean gradient ``u``."""
+
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``."""
         return self.move(x, self.transp0back(x, u))
@@ -155,6 +185,12 @@ class Manifold(GeooptManifold):
     ) -> Tensor:
         """Points ``exp0(std * normal)``; the last entry of ``size`` is the number of channels."""
         return self.exp0(std * torch.randn(*size, dtype=dtype, device=device))
+
+    @overload
+    def check_point(self, x: Tensor, *, explain: Literal[False] = False) -> bool: ...
+
+    @overload
+    def check_point(self, x: Tensor, *, explain: Literal[True]) -> tuple[bool, str | None]: ...
 
     def check_point(self, x: Tensor, *, explain: bool = False) -> bool | tuple[bool, str | None]:
         """Whether ``x`` holds points of the manifold; the reason too when ``explain`` is set.

@@ -26,7 +26,7 @@ class Euclidean(Manifold):
 
     @property
     def c(self) -> float:
-        """Euclidean space is flat: 0.0."""
+        """0.0, as Euclidean space is flat."""
         return 0.0
 
     def ambient_dim(self, channels: int) -> int:

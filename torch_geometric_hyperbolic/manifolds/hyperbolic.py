@@ -30,7 +30,7 @@ class Hyperbolic(Manifold):
 
     @property
     def c(self) -> Curvature:
-        """The curvature is ``-c``: a float, or a 0-dimensional float64 tensor when learnable."""
+        """The curvature is ``-c``, a float, or a 0-dimensional float64 tensor when learnable."""
         if self.log_scale is None:
             return self._c
         return self._c * self.log_scale.double().exp()
@@ -58,7 +58,6 @@ class Hyperbolic(Manifold):
         return self.geometry.projx(x, c=self.c)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Geodesic distance, ``[...]`` (``[..., 1]`` with ``keepdim``)."""
         distance = self.geometry.dist(x, y, c=self.c)
         return distance.unsqueeze(-1) if keepdim else distance
 
@@ -96,11 +95,9 @@ class Hyperbolic(Manifold):
         return self.geometry.transp0back(x, u, c=self.c)
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Parallel transport of ``v`` from ``x`` to ``y`` along the geodesic."""
         return self.geometry.transp(x, y, v, c=self.c)
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
-        """Riemannian gradient at ``x`` from the Euclidean gradient ``u``."""
         return self.geometry.egrad2rgrad(x, u, c=self.c)
 
     def extra_repr(self) -> str:

@@ -48,7 +48,6 @@ class PoincareBall(Hyperbolic):
     def inner(
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
     ) -> Tensor:
-        """Riemannian inner product of tangent vectors at ``x``."""
         product = poincare.inner(x, u, u if v is None else v, c=self.c)
         return product if keepdim else product.squeeze(-1)
 

@@ -35,7 +35,7 @@ from torch_geometric_hyperbolic.nn.pool import (
     knn_graph,
 )
 
-__all__ = classes = [
+__all__ = [
     "DynamicHyperbolicEdgeConv",
     "EquivariantConv",
     "HConv",
@@ -63,3 +63,4 @@ __all__ = classes = [
     "FermiDiracDecoder",
     "HyperbolicDGCNN",
 ]
+classes = __all__

@@ -8,7 +8,7 @@ from torch_geometric_hyperbolic.testing.isometry import (
 )
 from torch_geometric_hyperbolic.testing.tolerance import assert_close
 
-__all__ = classes = [
+__all__ = [
     "check_layer",
     "assert_on_manifold",
     "assert_isometry_invariant",
@@ -16,3 +16,4 @@ __all__ = classes = [
     "random_isometry",
     "assert_close",
 ]
+classes = __all__

@@ -22,7 +22,7 @@ def assert_on_manifold(x: Tensor, manifold: Manifold) -> None:
         >>> assert_on_manifold(Lorentz().random(4, 3), Lorentz())
     """
     assert bool(x.isfinite().all()), "not finite"
-    ok, reason = manifold.check_point(x, explain=True)  # type: ignore[misc]
+    ok, reason = manifold.check_point(x, explain=True)
     assert ok, f"not on the manifold: {reason}"
 
 

@@ -4,4 +4,5 @@ from torch_geometric_hyperbolic.nn.aggr.frechet_mean import FrechetMeanAggregati
 from torch_geometric_hyperbolic.nn.aggr.midpoint import MidpointAggregation
 from torch_geometric_hyperbolic.nn.aggr.tangent import TangentAggregation
 
-__all__ = classes = ["TangentAggregation", "MidpointAggregation", "FrechetMeanAggregation"]
+__all__ = ["TangentAggregation", "MidpointAggregation", "FrechetMeanAggregation"]
+classes = __all__

@@ -71,6 +71,7 @@ class FrechetMeanAggregation(MidpointAggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
+        """One mean per group; ``index`` holds the group of each row, or ``ptr`` offsets."""
         self.assert_two_dimensional_input(x, dim)
         return frechet_means(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 

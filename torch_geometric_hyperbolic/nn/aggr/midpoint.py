@@ -70,6 +70,7 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
+        """One midpoint per group; ``index`` holds the group of each row, or ``ptr`` offsets."""
         return midpoint(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 
     def __repr__(self) -> str:

@@ -66,6 +66,7 @@ class TangentAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
+        """One row per group; ``index`` holds the group of each row given, or ``ptr`` offsets."""
         groups = groups_of(x, index, ptr, dim_size, dim)
         return reduce_vectors(x, groups, weight, self.reduction, self.manifold)
 

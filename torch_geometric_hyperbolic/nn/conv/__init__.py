@@ -13,7 +13,7 @@ from torch_geometric_hyperbolic.nn.conv.invariant_edge_conv import InvariantEdge
 from torch_geometric_hyperbolic.nn.conv.spherical_power_conv import SphericalPowerConv
 from torch_geometric_hyperbolic.nn.conv.steerable_conv import SteerableConv, order_norms
 
-__all__ = classes = [
+__all__ = [
     "HyperbolicEdgeConv",
     "DynamicHyperbolicEdgeConv",
     "InvariantEdgeConv",
@@ -26,3 +26,4 @@ __all__ = classes = [
     "SteerableConv",
     "order_norms",
 ]
+classes = __all__

@@ -146,6 +146,7 @@ class HConv2d(torch.nn.Module):
         return ImageWindows(self.kernel_size, self.stride, self.padding, self.dilation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """An image of points from one, or a batch of them."""
         if isinstance(x, Tensor) and x.dim() == 3:
             return self.forward(x[None])[0]
         check_points(x, "x", dim=4)

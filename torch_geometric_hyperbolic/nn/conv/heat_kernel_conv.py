@@ -102,7 +102,7 @@ class HeatKernelConv(MessagePassing):
 
     @property
     def time(self) -> Union[float, Tensor]:
-        """The time of smoothing: a float, or a 0-dimensional float64 tensor when learnable."""
+        """The time of smoothing, a float, or a 0-dimensional float64 tensor when learnable."""
         return self.initial_time if self.log_time is None else self.log_time.double().exp()
 
     def forward(self, h: Tensor, x: Tensor, edge_index: Adj) -> Tensor:

@@ -2,4 +2,5 @@
 
 from torch_geometric_hyperbolic.nn.dense.horocyclic_waves import HorocyclicWaves
 
-__all__ = classes = ["HorocyclicWaves"]
+__all__ = ["HorocyclicWaves"]
+classes = __all__

@@ -85,6 +85,7 @@ class HorocyclicWaves(torch.nn.Module):
         torch.nn.init.normal_(self.direction)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The waves at each point."""
         check_points(x, "x", width=self.manifold.ambient_dim(self.in_channels))
         check_weight(x, "x", self.direction)
         return self.of(x)

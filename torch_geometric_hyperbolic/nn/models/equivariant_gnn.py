@@ -72,6 +72,7 @@ class EquivariantGNN(torch.nn.Module):
             conv.reset_parameters()  # type: ignore[operator]
 
     def forward(self, h: OptTensor, x: Tensor, edge_index: Adj) -> tuple[Tensor, Tensor]:
+        """Scalars of each node, and its points."""
         check_points(x, "x", dim=2)
         points = x[:, None]
         for i, conv in enumerate(self.convs):

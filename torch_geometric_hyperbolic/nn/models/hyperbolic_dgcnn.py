@@ -31,6 +31,7 @@ from torch_geometric_hyperbolic.nn.pool.fps import just_below
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
 T = TypeVar("T")
+Self = TypeVar("Self", bound="HyperbolicDGCNN")
 
 INITIAL_RADIUS = 1.0
 
@@ -101,8 +102,10 @@ class HyperbolicDGCNN(torch.nn.Module):
         torch.Size([2, 40])
     """
 
-    #: Names of the classes, and points of a cloud in training: of pretrained networks only.
+    #: What the logits stand for; pretrained networks only.
     class_names: list[str]
+
+    #: Points of a cloud in training; pretrained networks only.
     num_points: int
 
     def __init__(
@@ -167,7 +170,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, name: str, k: int | None = None) -> "HyperbolicDGCNN":
+    def from_pretrained(cls: type[Self], name: str, k: int | None = None) -> Self:
         """A trained network that comes with the package, in evaluation mode.
 
         Its ``class_names`` are those of the logits, its ``num_points`` is the number of points of a
@@ -199,7 +202,7 @@ class HyperbolicDGCNN(torch.nn.Module):
 
     @property
     def min_points(self) -> int:
-        """The fewest points a cloud may have: every edge convolution needs ``k`` sources."""
+        """The fewest points a cloud may have, as every edge convolution needs ``k`` sources."""
         least = self.k
         for ratio in reversed(self.ratios[:-1]):
             kept, least = least, int((least - 1) / ratio)

@@ -9,7 +9,7 @@ from torch_geometric_hyperbolic.nn.pool.glob import (
 from torch_geometric_hyperbolic.nn.pool.grid_graph import centre_offset, grid_graph
 from torch_geometric_hyperbolic.nn.pool.knn import knn, knn_graph
 
-__all__ = classes = [
+__all__ = [
     "knn",
     "knn_graph",
     "fps",
@@ -19,3 +19,4 @@ __all__ = classes = [
     "global_midpoint_pool",
     "global_frechet_mean_pool",
 ]
+classes = __all__
