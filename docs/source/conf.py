@@ -1,4 +1,4 @@
-"""Sphinx configuration; builds offline.
+"""Sphinx configuration; builds offline (browsers fetch MathJax for the formulas).
 
 The pages of `modules/` are Jinja templates: `nn_conv.rst` documents the package `nn.conv`, member
 by member from its `__all__` (`_templates/members.rst`). A public class without a page, and a
@@ -34,6 +34,11 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
+nitpicky = True  # links to what this package documents; bases without a page are no links
+nitpick_ignore_regex = [
+    (".*", rf"(?!{package.__name__}\.).*"),
+    ("py:class", r".*(\._|\.Hyperbolic).*"),
+]
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"{project} {release}"
@@ -46,8 +51,15 @@ napoleon_custom_sections = ["Shapes", "Numerics", "Symmetry"]
 # The examples in docstrings run with the tests (pytest --doctest-modules), those of the pages here.
 doctest_test_doctest_blocks = ""
 
-# What MessagePassing and Aggregation call; users call `forward`.
-HOOKS = "aggregate, edge_update, explain_message, message, message_and_aggregate, update"
+mathjax4_config = {"output": {"displayOverflow": "linebreak"}}  # long formulas are not cut off
+
+# Bases that have pages, here or elsewhere; what a class inherits from others is on its own page.
+BASES = "Manifold, Module, Aggregation, MessagePassing, Dataset, InMemoryDataset"
+# What MessagePassing and Aggregation call (users call `forward`), and what Module calls.
+HOOKS = (
+    "aggregate, edge_update, explain_message, message, message_and_aggregate, update, "
+    "extra_repr, get_extra_state, set_extra_state, geometry"
+)
 # What the layers call inside: no page, and no promise to users.
 INTERNAL = f"{package.__name__}.kernels"
 
@@ -66,6 +78,12 @@ def public(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
     ]
+
+
+def import_path(module: ModuleType) -> str:
+    """Where users import a module's names from, and pages refer to them: all layers from `nn`."""
+    layers = f"{package.__name__}.nn"
+    return layers if module.__name__.startswith(f"{layers}.") else module.__name__
 
 
 def members(module: ModuleType) -> list[dict[str, Any]]:
@@ -94,7 +112,11 @@ def render(app: Sphinx, docname: str, content: list[str]) -> None:
         loader=FileSystemLoader(SOURCE / "_templates"), trim_blocks=True, lstrip_blocks=True
     )
     content[0] = environment.from_string(content[0]).render(
-        module=module_of(docname), members=members, hooks=HOOKS
+        module=module_of(docname),
+        members=members,
+        import_path=import_path,
+        bases=BASES,
+        hooks=HOOKS,
     )
 
 

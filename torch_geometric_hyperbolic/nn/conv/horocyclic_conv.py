@@ -27,7 +27,7 @@ class HorocyclicConv(MessagePassing):
         \mathbf{y}_{ij} = \exp_0 \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j)
 
     with the horocyclic waves :math:`f` of
-    :class:`~torch_geometric_hyperbolic.nn.dense.HorocyclicWaves`. The :math:`\mathbf{y}_{ij}` are
+    :class:`~torch_geometric_hyperbolic.nn.HorocyclicWaves`. The :math:`\mathbf{y}_{ij}` are
     the neighbours of a node, moved so that the node itself lies at the origin. Point masses on them
     make a signal, and the mean of one wave over them is a coefficient of its Helgason-Fourier
     transform, at a learnt frequency and direction. So a window is described by how much of each
