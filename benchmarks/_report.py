@@ -14,7 +14,7 @@ from typing import Any
 from _cli import UsageError, one_line
 from _files import check_writable, write_json, write_text
 from _plots import plot_confusion, plot_curves, plot_embedding
-from _twins import twin_cells
+from _twins import network, twin_cells
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 #: Columns of text.
@@ -185,17 +185,17 @@ def table_row(group: list[dict[str, Any]]) -> dict[str, str]:
     }
     gaps = [r["train"]["oa"] - r["test"]["last"]["oa"] for r in group if "train" in r]
     return {
-        "data": first["data"]["name"],
         "points": str(config.get("num_points", "-")),
         "layer": config.get("layer", "-"),
         "space": space_name(first),
-        "settings": "-",
-        "parameters": f"{first['parameters']:,}",
         "epochs": f"{'+' * (config.get('start') is not None)}{config['epochs']}",
         "seeds": str(len(group)),
         **scores,
+        "settings": "-",
         "train - test OA": percent(gaps, digits) if len(gaps) == len(group) else "-",
+        "parameters": f"{first['parameters']:,}",
         "s / epoch": f"{mean(r['timing']['train_seconds_per_epoch'] for r in group):.1f}",
+        "data": first["data"]["name"],
     }
 
 
@@ -221,9 +221,14 @@ def unusual(group: list[dict[str, Any]], groups: list[list[dict[str, Any]]]) -> 
 
 
 def table_cells(records: list[dict[str, Any]]) -> list[list[str]]:
-    """Head, and a row per configuration: last epoch, and the best on the validation split."""
+    """Head, and a row per configuration: last epoch, and the best on the validation split.
+
+    The rows of a network and its twins stand together.
+    """
     groups = group_by_seed(records)
     rows = [table_row(group) | {"settings": unusual(group, groups)} for group in groups]
+    networks = list(dict.fromkeys(network(row) for row in rows))
+    rows.sort(key=lambda row: networks.index(network(row)))
     columns = [c for c in rows[0] if c not in OPTIONAL or any(row[c] != "-" for row in rows)]
     return [columns, *([row[c] for c in columns] for row in rows)]
 
@@ -235,9 +240,10 @@ def markdown_table(cells: list[list[str]]) -> str:
 
 
 def csv_table(cells: list[list[str]]) -> str:
-    """A table as comma-separated values, which the docs include."""
+    """A table as comma-separated values, which the docs include: a hyphen would begin a list."""
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(cells)
+    rows = [["–" if cell == "-" else cell for cell in row] for row in cells]
+    csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()
 
 

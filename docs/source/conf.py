@@ -41,6 +41,8 @@ nitpick_ignore_regex = [
 ]
 templates_path = ["_templates"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"{project} {release}"
 
 autodoc_member_order = "bysource"

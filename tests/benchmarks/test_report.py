@@ -65,7 +65,7 @@ def markdown(records):
 
 def test_a_row_of_the_table():
     assert markdown([make_record()]).splitlines()[2] == (
-        "| toy | 64 | Poincaré ball, c = 1 | 81,234 | 2 | 1 | 50.0 | 25.0 | 75.0 | 62.5 | 12.3 |"
+        "| 64 | Poincaré ball, c = 1 | 2 | 1 | 50.0 | 25.0 | 75.0 | 62.5 | 81,234 | 12.3 | toy |"
     )
 
 
@@ -87,11 +87,9 @@ def test_settings_that_differ_are_told_where_they_are_not_the_usual_ones():
     del records[2]["config"]["lr"]  # a script of its own, or an older one
     head, *rows = table_cells(records)
     place = head.index("settings")
-    assert head[place - 1] == "space"
-    assert [row[place] for row in rows] == ["-", "dropout 0.0, weight decay 0.0", "-"]
-    assert (
-        markdown_table([head, *rows]).splitlines()[1].startswith("| --- | --: | --- | --- | --: |")
-    )
+    assert head[place - 1] == "mAcc % (best val)"
+    assert [row[place] for row in rows] == ["-", "-", "dropout 0.0, weight decay 0.0"]
+    assert markdown_table([head, *rows]).splitlines()[1].split(" | ")[place] == "---"
     records[1]["data"] |= {"name": "other"}  # with a recipe of its own
     assert "settings" not in table_cells(records)[0]
 
@@ -100,7 +98,7 @@ def test_a_setting_that_most_runs_lack_is_told():
     records = [make_record(name) for name in ("poincare", "euclidean", "lorentz")]
     records[1]["config"] |= {"first_points": 400}  # a flag that the other runs are older than
     head, *rows = table_cells(records)
-    assert [row[head.index("settings")] for row in rows] == ["-", "first points 400", "-"]
+    assert [row[head.index("settings")] for row in rows] == ["-", "-", "first points 400"]
 
 
 def test_a_run_older_than_a_setting_that_others_do_without_did_without_it():
@@ -146,7 +144,7 @@ def test_seeds_that_begin_with_weights_of_their_own_share_a_row(tmp_path):
     head, *rows = table_cells(load_records([tmp_path]))
     place = head.index("settings")
     assert [(row[head.index("seeds")], row[place]) for row in rows] == [
-        *[("1", "-"), ("2", "start another run's weights"), ("1", "-")]
+        *[("1", "-"), ("1", "-"), ("2", "start another run's weights")]
     ]
 
 
@@ -172,7 +170,9 @@ def test_how_steps_were_started_makes_no_row_of_its_own():
 def test_without_validation_split_there_is_no_best_column_value():
     record = make_record()
     del record["test"]["best"]
-    assert markdown([record]).splitlines()[2].endswith("| 50.0 | 25.0 | - | - | 12.3 |")
+    assert (
+        markdown([record]).splitlines()[2].endswith("| 50.0 | 25.0 | - | - | 81,234 | 12.3 | toy |")
+    )
 
 
 def test_images_have_a_layer_and_a_gap_in_place_of_points():
@@ -182,30 +182,46 @@ def test_images_have_a_layer_and_a_gap_in_place_of_points():
         del record["config"]["num_points"]
         record["data"] |= {"test": 10_000}
     header, line, row = markdown(records).splitlines()
-    assert header.startswith("| data | layer | space | parameters |")
-    assert header.endswith("| mAcc % (best val) | train - test OA | s / epoch |")
-    assert line.startswith("| --- | --- | --- | --: |")
-    assert row.startswith("| toy | hconv2 | Poincaré ball, c = 1 |")
-    assert row.endswith("| 62.50 ± 0.00 | 13.50 ± 1.41 | 12.3 |")
+    assert header.startswith("| layer | space | epochs | seeds | OA % |")
+    assert header.endswith("| train - test OA | parameters | s / epoch | data |")
+    assert line.startswith("| --- | --- | --: |")
+    assert row.startswith("| hconv2 | Poincaré ball, c = 1 |")
+    assert row.endswith("| 62.50 ± 0.00 | 13.50 ± 1.41 | 81,234 | 12.3 | toy |")
 
 
 def test_records_of_different_scripts_share_a_table():
     old, new = make_record(), make_record("euclidean", train={"oa": 0.75})
     new["config"] |= {"layer": "hconv1"}
     del new["config"]["num_points"]
-    header, _, *rows = [line.split(" | ") for line in markdown([old, new]).splitlines()]
-    assert header[1:4] == ["points", "layer", "space"]
-    assert [row[1:3] for row in rows] == [["64", "-"], ["-", "hconv1"]]
-    assert [row[-2] for row in rows] == ["-", "25.0"]
+    head, *rows = table_cells([old, new])
+    assert head[:3] == ["points", "layer", "space"]
+    assert [row[:2] for row in rows] == [["64", "-"], ["-", "hconv1"]]
+    assert [row[head.index("train - test OA")] for row in rows] == ["-", "25.0"]
 
 
-def test_the_docs_get_the_same_cells():
-    head, row = csv_table(table_cells([make_record()])).splitlines()
-    cells = [
-        cell.strip() for cell in markdown([make_record()]).splitlines()[2].strip("|").split("|")
+def test_a_network_and_its_twins_stand_together():
+    """Sorted by space and name, as files are read, other networks stand between them."""
+    records = [make_record(name) for name in ("euclidean", "euclidean", "lorentz", "poincare")]
+    records[1]["config"] |= {"epochs": 3}
+    records.append(make_record())
+    records[4]["config"] |= {"epochs": 3}
+    head, *rows = table_cells(records)
+    found = [(row[head.index("epochs")], row[head.index("space")]) for row in rows]
+    ball = "Poincaré ball, c = 1"
+    assert found == [
+        *[("2", "Euclidean"), ("2", "Lorentz, c = 1"), ("2", ball)],
+        *[("3", "Euclidean"), ("3", ball)],
     ]
-    assert next(csv.reader([row])) == cells
-    assert head.startswith("data,points,space,parameters")
+
+
+def test_the_docs_get_the_same_cells_but_for_hyphens_which_begin_lists():
+    record = make_record()
+    del record["test"]["best"]
+    head, row = csv_table(table_cells([record])).splitlines()
+    cells = [cell.strip() for cell in markdown([record]).splitlines()[2].strip("|").split("|")]
+    assert cells.count("-") == 2
+    assert next(csv.reader([row])) == ["–" if cell == "-" else cell for cell in cells]
+    assert head.startswith("points,space,epochs,seeds")
 
 
 def test_the_readme_changes_between_the_markers_only(tmp_path):
