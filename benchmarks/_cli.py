@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+
 DEFAULT_OUT = Path(__file__).parent / "out"
 
 #: The largest integer that PyTorch takes.
@@ -277,8 +279,12 @@ def one_line(error: BaseException) -> str:
 
 
 def run_command(prog: str, args: argparse.Namespace) -> int:
-    """Calls the sub-command's handler and turns mistakes of the user into one line and status 2."""
+    """Calls the sub-command's handler, on `--threads` of the CPU if it has that flag, and turns
+    mistakes of the user into one line and status 2.
+    """
     name = f"{prog} {args.command}".rstrip()
+    if getattr(args, "threads", None) is not None:
+        torch.set_num_threads(args.threads)
     try:
         args.handler(args)
     except UsageError as error:

@@ -48,6 +48,15 @@ def git_state() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else dirty}
 
 
+def provenance(device: torch.device | None = None, processes: int = 1) -> dict[str, Any]:
+    """Software and hardware of a run, by default of one process on the CPU."""
+    return {
+        "versions": versions(),
+        "git": git_state(),
+        "device": device_state(device or torch.device("cpu"), processes),
+    }
+
+
 def device_state(device: torch.device, processes: int) -> dict[str, Any]:
     """The kind of hardware a run used."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()

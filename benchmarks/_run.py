@@ -19,7 +19,7 @@ from _embedding import project
 from _files import check_writable, write_json
 from _models import count_parameters, curvatures
 from _progress import Progress
-from _record import device_state, git_state, versions
+from _record import provenance
 from _training import Splits, Task, Trainer
 from torch import nn
 from tqdm import tqdm
@@ -128,11 +128,7 @@ def execute(
     Returns:
         The record (complete on the main process).
     """
-    about = {
-        "versions": versions(),
-        "git": git_state(),  # as loaded, before files change
-        "device": device_state(process.device, process.world),
-    }
+    about = provenance(process.device, process.world)  # as loaded, before files change
     samples = fingerprint(data)
     if run.state is not None and run.state.get("samples", samples) != samples:
         raise UsageError(f"--data: other samples than the checkpoint's (got {run.config['data']})")

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from _checkpoint import load_checkpoint
 from _cli import (
     HelpFormatter,
@@ -101,8 +100,6 @@ class Benchmark:
         argv = sys.argv[1:] if argv is None else argv
         parser = self.parser(smoke="--smoke" in argv and "--help" not in argv)
         args = parser.parse_args(argv)
-        if getattr(args, "threads", None) is not None:
-            torch.set_num_threads(args.threads)
         return run_command(parser.prog, args)
 
 

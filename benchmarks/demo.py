@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import _openmp  # noqa: F401 (first of all)
-import torch
 from _cli import DEFAULT_OUT, HelpFormatter, Parser, integer, run_command
 from _distributed import Process
 from _files import write_text
@@ -75,8 +74,6 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     return run_command(parser.prog, args)
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
+import torch
 from _cli import Parser, UsageError, run_command
 from _files import atomic_path, write_json
-from _models import curvatures
 from _script import load_model
 from modelnet40 import BENCHMARK
 from safetensors.torch import save_model
@@ -27,14 +27,13 @@ from torch_geometric_hyperbolic.nn.models._pretrained import FOLDER
 
 #: Constructor arguments that a configuration knows by the same name.
 SAME = ("hidden_channels", "emb_channels", "k", "aggr")
-SPACES = {"poincare": "PoincareBall", "lorentz": "Lorentz", "euclidean": "Euclidean"}
 
 
 def describe_model(config: dict[str, Any], model: nn.Module) -> dict[str, Any]:
     """The arguments of `HyperbolicDGCNN` that rebuild the network, in JSON's types."""
-    space: dict[str, Any] = {"name": SPACES[config["manifold"]]}
+    space: dict[str, Any] = {"name": model.manifold.name}
     if config["manifold"] != "euclidean":
-        (c,) = set(curvatures(model).values())
+        c = torch.as_tensor(model.manifold.c).item()
         space |= {"c": c, "learnable": config["learnable_curvature"]}
     given = {key: config[key] for key in ("head_channels", "dropout") if config[key] is not None}
     return {

@@ -25,7 +25,7 @@ from _cloud_view import as_nodes
 from _configurations import BALL, CHANNELS, FAMILIES, make_trees, moved
 from _data import Samples
 from _models import count_parameters
-from _record import device_state, git_state, versions
+from _record import provenance
 from _report import check_outputs, percent, write_outputs
 from _training import Splits, Task, Trainer
 from torch import Generator, Tensor
@@ -198,7 +198,6 @@ def table_cells(record: dict[str, Any]) -> list[list[str]]:
 def command(args: argparse.Namespace) -> None:
     """Trains all networks and writes their scores."""
     check_outputs(args)
-    torch.set_num_threads(args.threads or torch.get_num_threads())
     sizes = SMOKE if args.smoke else SIZES
     families = len(FAMILIES)
     train = make_trees(sizes["train"] // families, sizes["points"], seed=0)
@@ -214,9 +213,7 @@ def command(args: argparse.Namespace) -> None:
         "benchmark": "isometry",
         "config": sizes | config | {"augment": args.augment, "longest_translation": LENGTH},
         "families": list(FAMILIES),
-        "versions": versions(),
-        "git": git_state(),
-        "device": device_state(torch.device("cpu"), 1),
+        **provenance(),
         "networks": {},
     }
     task = make_task(args.augment)

@@ -25,7 +25,6 @@ from statistics import mean, stdev
 from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
-import torch
 from _cli import (
     HelpFormatter,
     Parser,
@@ -41,7 +40,7 @@ from _files import check_writable, write_json, write_text
 from _link_graphs import GENERATED, graph_name, load_graph
 from _link_net import KEPT, Diverged, fit
 from _link_pictures import NAMES, plot_points, plot_scores
-from _record import device_state, git_state, versions
+from _record import provenance
 from _report import check_once, csv_table, markdown_table, percent
 from torch import Tensor
 from torch_geometric.data import Data
@@ -110,7 +109,6 @@ def command_train(args: argparse.Namespace) -> None:
             raise UsageError(f"--{flag}: each value once (got {' '.join(map(str, values))})")
     if args.picture is not None and args.channels[0] != 2:
         raise UsageError(f"--picture: the first of --channels must be 2 (got {args.channels[0]})")
-    torch.set_num_threads(args.threads or torch.get_num_threads())
     graph = load_graph(args.data)
     shared = {"curvature": 1.0, "learnable_curvature": True, "weight_decay": 0.0}
     shared |= {"epochs": args.epochs}
@@ -130,9 +128,7 @@ def command_train(args: argparse.Namespace) -> None:
             "edges": graph.num_edges // 2,
             "features": graph.num_features,
         },
-        "versions": versions(),
-        "git": git_state(),
-        "device": device_state(torch.device("cpu"), 1),
+        **provenance(),
         "runs": [run for run, _ in fitted],
     }
     write_json(args.out, record)

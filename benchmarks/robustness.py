@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import _openmp  # noqa: F401 (first of all)
-import torch
-from _cli import Parser, UsageError, integer, run_command
+from _cli import Parser, integer, run_command
 from _cloud_view import CloudView
 from _clouds import data_name, load_clouds
 from _distributed import Process
 from _models import build_dgcnn
-from _record import device_state, git_state, versions
-from _report import check_outputs, write_outputs
+from _record import provenance
+from _report import check_once, check_outputs, write_outputs
 from _script import check_classes, load_model
 from _training import Task, evaluate
 from modelnet40 import BENCHMARK
@@ -78,12 +77,7 @@ def measure(path: Path, data: str, names: Sequence[str]) -> dict[str, Any]:
         task = disturbed(BENCHMARK.make_task(given), given)
         score = evaluate(network, task, test, given, Process())
         scores[name] = {key: score[key] for key in ("oa", "macc")}
-    about = {
-        "data": {"name": data_name(data), "test": len(test)},
-        "versions": versions(),
-        "git": git_state(),
-        "device": device_state(torch.device("cpu"), 1),
-    }
+    about = {"data": {"name": data_name(data), "test": len(test)}, **provenance()}
     return {"config": state["config"], "epoch": state["epoch"], **about, "scores": scores}
 
 
@@ -98,12 +92,9 @@ def table_cells(runs: dict[str, dict[str, Any]], names: Sequence[str]) -> list[l
 
 def command(args: argparse.Namespace) -> None:
     """Measures all checkpoints."""
-    torch.set_num_threads(args.threads or torch.get_num_threads())
     check_outputs(args)
     names, called = args.disturbances, [path.parent.name for path in args.checkpoints]
-    twice = [name for name in called if called.count(name) > 1]
-    if twice:
-        raise UsageError(f"CHECKPOINT: runs must have different names (got {twice[0]} twice)")
+    check_once("CHECKPOINT: runs must have different names", called)
     runs = {path.parent.name: measure(path, args.data, names) for path in args.checkpoints}
     cells = table_cells(runs, names)
     write_outputs(args, runs, cells)

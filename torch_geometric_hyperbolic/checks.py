@@ -1,9 +1,9 @@
 """Checks of arguments: one line that names the argument and its value.
 
-Shapes and dtypes are always checked, they cost nothing. Most values are looked at only after
-:func:`set_validation`, because on a GPU that waits for the device, and never while compiling. What
-loops follow without looking is always checked: on the CPU offsets and indices (by compiled code
-when it runs), and on every device whether a ``batch`` is sorted.
+Shapes and dtypes are always checked: that costs nothing. Most values are looked at only after
+:func:`set_validation`, because reading them from a GPU waits for it, and never while compiling. Two
+kinds are always checked, because loops would follow them blindly: on the CPU offsets and indices
+(of compiled code when it runs), and on every device whether a ``batch`` is sorted.
 """
 
 import math
@@ -34,8 +34,8 @@ def validation_enabled() -> bool:
 
 
 def has_values(x: Tensor) -> bool:
-    """Whether there are values: while compiling, on the meta device, of a fake tensor and of one
-    that is mapped over are none.
+    """Whether ``x`` has values to look at: not while compiling, on the meta device, as a fake
+    tensor, or under ``torch.vmap``.
     """
     known = not (torch.compiler.is_compiling() or x.is_meta or isinstance(x, FakeTensor))
     return known and not torch._C._functorch.is_batchedtensor(x)
@@ -173,7 +173,7 @@ def check_edge_index(edge_index: Tensor, sizes: tuple[int, int], flow: str) -> N
     if not (validation_enabled() and dense and edge_index.numel()):
         return
     if edge_index.dim() != 2 or edge_index.size(0) != 2:
-        return  # PyG names it
+        return  # PyG raises its own error
     rows = edge_index if flow == "source_to_target" else edge_index.flip(0)
     for row, size, role in zip(rows, sizes, ("source", "target"), strict=True):
         low, high = int(row.min()), int(row.max())

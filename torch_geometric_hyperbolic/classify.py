@@ -126,7 +126,7 @@ def _make_parser() -> _Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; 2 if something could not be read, and all else is classified."""
+    """Runs the command. Returns 2 if a file could not be read (the others are classified), or 0."""
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:

@@ -77,7 +77,7 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
 
     capsys.readouterr()
     assert robustness.main([*checkpoints[:1] * 2, "--data", "primitives", "--out", str(out)]) == 2
-    assert "must have different names (got poincare twice)" in capsys.readouterr().err
+    assert "must have different names (got two of poincare)" in capsys.readouterr().err
     argv = [*checkpoints[:1], "--data", "primitives", "--out", str(out)]
     assert robustness.main([*argv, "--disturbances", "turned at random", "jitter 0.01"]) == 0
     few = json.loads(out.read_text())["poincare"]["scores"]

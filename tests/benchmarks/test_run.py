@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import _record
 import _run
 import modelnet40
 from _checkpoint import load_checkpoint, save_checkpoint
@@ -26,7 +27,7 @@ def result(out):
 def test_a_record_tells_the_parts_of_a_resumed_run(tmp_path, monkeypatch):
     for commit, epochs in (("first", 1), ("second", 2), ("third", 9)):
         with monkeypatch.context() as patch:
-            patch.setattr(_run, "git_state", lambda commit=commit: {"commit": commit})
+            patch.setattr(_record, "git_state", lambda commit=commit: {"commit": commit})
             stop_after(patch, epochs)
             assert train(tmp_path, "--epochs", "3", "--resume") == (0 if epochs == 9 else 130)
     record = result(tmp_path)

@@ -44,7 +44,7 @@ NEGLIGIBLE = 2.0**-36
 TIE = {torch.float32: 2.0**-16, torch.float64: 2.0**-30}
 
 #: Below this argument asinh(sqrt(q)) / sqrt(q) is its Taylor polynomial: the first omitted term is
-#: 2e-2 * q^6 < eps, and the derivative of the closed form above loses only eps / q.
+#: 2e-2 * q^6 < eps, and from there on the derivative of the closed form loses only eps / q.
 SERIES_BELOW = {torch.float32: 3e-2, torch.float64: 1e-3}
 ASINHC_SERIES = (-63 / 2816, 35 / 1152, -5 / 112, 3 / 40, -1 / 6, 1.0)
 
@@ -126,7 +126,7 @@ def difference(y: Tensor, x: Tensor, s: Tensor) -> Tensor:
 def safe_sqrt(z: Tensor) -> Tensor:
     """Square root whose gradient at 0 is 0 (a subgradient of the norm) instead of infinite.
 
-    Below 0, where only rounding leads, it is 0; NaN stays NaN.
+    Of a negative number, which only rounding can produce, it is 0; NaN stays NaN.
     """
     nothing = z <= 0
     return torch.where(nothing, 0.0, torch.where(nothing, 1.0, z).sqrt())

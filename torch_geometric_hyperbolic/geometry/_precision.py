@@ -26,8 +26,8 @@ def full_precision(
     and arguments of different dtypes, devices or numbers of coordinates raise a :class:`TypeError`
     or :class:`ValueError` that names the argument. The hyperboloid's vectors ``at_origin`` have one
     coordinate less than its points, no time. A number ``c`` must be positive; a tensor's values are
-    not looked at, but it must be 0-dimensional or have 1 as its last dimension. A function of
-    ``flat`` space too takes 0, and distances in place of points.
+    not looked at, but it must be 0-dimensional or have 1 as its last dimension. A function that
+    also covers ``flat`` space accepts ``c = 0``, and its tensors are distances instead of points.
     """
     parameters = inspect.signature(function).parameters
     positional = [name for name, about in parameters.items() if about.kind != about.KEYWORD_ONLY]

@@ -19,8 +19,8 @@ def refuse_second_derivatives(name: str) -> None:
 
 @torch.no_grad()
 def overwrite(buffer: Tensor, value: Tensor) -> None:
-    """Give a buffer other values without telling PyTorch: an earlier call may have saved it for its
-    backward pass, which does not read it.
+    """Overwrite a buffer without raising its version: an earlier call may have saved it for its
+    backward pass, which does not read its values.
     """
     if not torch.compiler.is_compiling() and buffer.is_inference():
         buffer.copy_(value)  # it has no version to keep

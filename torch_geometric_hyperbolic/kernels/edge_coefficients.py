@@ -165,9 +165,9 @@ def edge_coefficients(
         q = c \|p_j - p_i\|^2 / (g_i g_j), \qquad \alpha = u\,a(q) / g_j, \qquad
         \beta = u\,a(q)\,q
 
-    for points of the ball and their gaps, and :math:`u` the length of :math:`\operatorname{rel}`
-    over that in the ball. Computed in float64. No tensor of size ``[E, F]`` is made;
-    :math:`O(E F)` time, forward and backward.
+    for points of the ball and their gaps; :math:`u` says how many times as long
+    :math:`\operatorname{rel}` is as in the ball. Computed in float64. No tensor of size ``[E, F]``
+    is made; :math:`O(E F)` time, forward and backward.
 
     Args:
         points_i (torch.Tensor): targets in the ball, ``[M, F]``, float32 or float64.

@@ -13,6 +13,7 @@ from torch_geometric_hyperbolic.kernels._autograd import (
 from torch_geometric_hyperbolic.kernels._slopes import Activated
 from torch_geometric_hyperbolic.kernels.dispatch import installed_engine
 from torch_geometric_hyperbolic.kernels.edge_values import edge_values_reference
+from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
 from torch_geometric_hyperbolic.typing import WITH_NUMBA, WITH_TRITON
 
 if WITH_NUMBA:
@@ -35,8 +36,8 @@ def edge_sum_reference(
 ) -> Tensor:
     """:func:`edge_sum` in plain PyTorch, ``[E, F]`` in memory."""
     i, z = edge_values_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
-    total = z.new_zeros(absolute.shape)
-    return total.index_add(0, i, torch.where(z > 0, z, slope * z)).to(absolute.dtype)
+    activated = torch.where(z > 0, z, slope * z)
+    return sum_of_groups(activated, i, absolute.size(0)).to(absolute.dtype)
 
 
 @torch.library.custom_op("tgh::edge_sum", mutates_args=())

@@ -44,8 +44,8 @@ def group_edges(
 
 @torch.library.custom_op("tgh::checked_edges", mutates_args=())
 def checked_edges(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor]:
-    """Edges that come grouped, as :func:`group_edges` returns them, looked at when compiled code
-    runs: while it is compiled there is nothing to see.
+    """Edges that come grouped, in the form that :func:`group_edges` returns, checked when compiled
+    code runs: while it is being compiled there are no values to check.
     """
     check_offsets(rowptr, col, num_sources, rowptr.size(0) - 1)
     return rowptr.to(torch.long, copy=True), col.to(torch.int32, copy=True)

@@ -47,7 +47,7 @@ def relative_windows(
             padding, which contributes the zero vector.
         pivots (torch.Tensor): the pixel from where each window is seen, ``[M]``, int32; -1 for the
             origin.
-        unit (float): length of a relative vector over that in the ball.
+        unit (float): how many times as long relative vectors are as in the ball.
 
     Returns:
         Tangent vectors at the origin ``[B, M, F']``. Cost :math:`O(B M K F F')`; memory for

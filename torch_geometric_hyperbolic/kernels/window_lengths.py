@@ -7,7 +7,7 @@ from torch_geometric_hyperbolic.geometry._numerics import dot, safe_sqrt
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_vectors import EdgeVectors, as_edge_vectors
-from torch_geometric_hyperbolic.kernels.group_edges import targets_of_edges
+from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups, targets_of_edges
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -46,13 +46,12 @@ def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Ten
     if fused_engine(vectors.alpha) == "numba":
         return _window_lengths(*vectors, rowptr)
     wide, count = vectors.values(rowptr), rowptr.diff()
-    i = targets_of_edges(rowptr, wide.size(0))
-    total = wide.new_zeros(count.size(0), wide.size(1)).index_add_(0, i, wide)
-    outer = wide.new_zeros(count.size(0), wide.size(1), wide.size(1))
-    outer = outer.index_add_(0, i, wide[:, :, None] * wide[:, None, :])
+    i, windows = targets_of_edges(rowptr, wide.size(0)), count.size(0)
+    total = sum_of_groups(wide, i, windows)
+    outer = sum_of_groups(wide[:, :, None] * wide[:, None, :], i, windows)
     size = torch.where(count > 0, count, 1)[:, None]
     own, square = dot(wide, wide), dot(wide, (outer[i] @ wide[:, :, None])[:, :, 0])
-    of_all = wide.new_zeros(count.size(0), 1).index_add_(0, i, own)
+    of_all = sum_of_groups(own, i, windows)
     of_windows = safe_sqrt(torch.cat([of_all, dot(total, total) / size], dim=-1) / size)
     unit = torch.where(of_windows == 0, 1.0, of_windows)[i, :1]
     means = [dot(wide, total[i]) / size[i] / unit, safe_sqrt(square / size[i]) / unit]

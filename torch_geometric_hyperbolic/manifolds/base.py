@@ -39,7 +39,7 @@ class Manifold(GeooptManifold):
     #: Whether :meth:`rel` is a difference of charts, with coefficients 1 and 0.
     flat = False
 
-    #: Length of :meth:`rel` over that in the ball, for the same two points.
+    #: How many times as long :meth:`rel` is as in the ball, for the same two points.
     rel_unit = 1.0
 
     @property

@@ -16,12 +16,11 @@ def resolve_aggr(
 ) -> Any:
     """``'midpoint'`` and ``'frechet_mean'`` on ``manifold``; anything else is left to PyG.
 
-    Names are read as PyG reads them: ``'FrechetMeanAggregation'`` is the same.
-
-    ``aggr_kwargs`` are arguments of the aggregation that a name stands for.
+    Names are read as PyG reads them: ``'FrechetMeanAggregation'`` is the same. ``aggr_kwargs`` are
+    arguments of the aggregation that a name stands for.
 
     Raises:
-        TypeError: if it has no such arguments.
+        TypeError: if that aggregation has no such arguments.
         ValueError: if ``aggr`` holds another manifold, or is several of which one takes points.
     """
     if isinstance(aggr, str):

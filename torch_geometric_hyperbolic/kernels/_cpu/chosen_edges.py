@@ -1,11 +1,11 @@
-r"""Gradients of the largest values alone: where nobody asks for moments of all, no other edge has
-any.
+r"""Gradients of the largest values alone: where the moments have none, no other edge has any.
 
 .. math::
     z_e = A_i + \alpha_e (R_j - R_i) - \beta_e R_i, \qquad e = (j \to i)
 
-for one edge ``e`` of every target and channel. A channel at a time, which takes longer than a few
-edges of a target that lie in the cache, and far less than many that do not.
+for one edge ``e`` of every target and channel, a channel at a time. Where a target has few edges,
+whose sources lie in the cache, going through all of them is faster; where it has many that do not,
+this is far faster.
 """
 
 import numpy as np

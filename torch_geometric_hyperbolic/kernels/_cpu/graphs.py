@@ -9,10 +9,10 @@ from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled
 
 @compiled
 def cloud_cuts(rowptr, col, num_sources, shared):
-    """Targets before and after which edges share no source: 0, ..., M. None but those two if one
-    part would have more than half of the edges.
+    """Where targets can be cut into clouds whose edges share no source with other clouds' edges: 0,
+    ..., M. Only 0 and M if one cloud would have more than half of the edges.
 
-    Where targets are the sources (``shared``) no part's sources are targets of another, either.
+    Where targets are the sources (``shared``), no cloud's sources are targets of another, either.
     """
     targets = len(rowptr) - 1
     least, most = np.empty(targets + 1, np.int32), np.empty(targets, np.int32)

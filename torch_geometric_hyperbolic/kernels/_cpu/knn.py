@@ -11,14 +11,14 @@ import numpy as np
 from torch_geometric_hyperbolic.kernels._cpu.compiled import compiled, compiled_in_order
 from torch_geometric_hyperbolic.kernels._cpu.rough_keys import QUERIES, fill
 
-#: Lanes of the smallest, of small and of large clouds, the width of a tile, powers of two: long
-#: loops cost less to enter.
+#: Numbers of lanes for the smallest, for small and for large clouds, powers of two; also the width
+#: of a tile, which is best long: entering a loop has its cost.
 LANES = 8, 256, 1024
 #: Points whose keys in float64 are computed side by side.
 TOGETHER = 4
 #: Points beside 2 k that are collected before they are put in order.
 MORE = 16
-#: Numbers of which the least are found faster by comparing all pairs, many at once, than in order.
+#: Up to so many numbers are ranked faster by comparing all pairs, many at once, than by sorting.
 PAIRED = 256
 #: Keys that stay in a core's cache; clouds so large that few queries fit are taken four by four.
 KEYS = 2**17

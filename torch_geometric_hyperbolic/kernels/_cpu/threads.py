@@ -21,16 +21,16 @@ def parallel(
 ) -> None:
     """Run ``loop(start, stop, *args)`` over ``range(size)`` on PyTorch's number of threads.
 
-    The range is cut where it pleases the number of threads, so a loop's result for one index must
-    not depend on where its own range starts or stops. With ``offsets``, a tensor or array, index i
-    has edges ``offsets[i]`` to ``offsets[i + 1]``, and threads get equally many edges and indices
+    Where the range is cut depends on the number of threads, so the result for one index must not
+    depend on where the loop's own range starts or stops. With ``offsets``, a tensor or array, index
+    i has edges ``offsets[i]`` to ``offsets[i + 1]``, and threads get equally many edges and indices
     together; without, equally many indices.
 
     Tensors, also those in named tuples, are handed over as contiguous arrays: those that are
     written to must be contiguous themselves.
 
-    If these hold few numbers the loop runs in this thread alone, unless it is to be spread
-    ``always``, as one that looks at every number many times.
+    If these arrays hold few numbers, the loop runs in this thread alone; one that looks at every
+    number many times is worth spreading ``always``.
     """
     arrays = [_as_array(arg) for arg in args]
     alone = not always and _numbers(arrays) < FEW

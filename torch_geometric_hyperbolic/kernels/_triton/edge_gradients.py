@@ -1,4 +1,4 @@
-"""Gradients of what :mod:`edges` makes of the values of edges, which are computed again.
+"""The backward passes of :mod:`edges`, which compute the values of edges again.
 
 A program owns whole targets, or in :func:`_grad_sources` whole sources, with all their channels.
 """

@@ -1,4 +1,4 @@
-"""Edge convolutions as message passing: the definition, which what is fused agrees with."""
+"""Edge convolutions as message passing: the definition, with which the fused ones agree."""
 
 from collections.abc import Callable
 from typing import Any, Optional

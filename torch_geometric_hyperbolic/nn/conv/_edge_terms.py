@@ -1,12 +1,11 @@
 """The edges of a graph, and of described windows, as a first linear layer sees them."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
-from typing_extensions import Self
 
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import (
@@ -67,23 +66,6 @@ class EdgeTerms(NamedTuple):
     def as_edge_terms(self) -> "EdgeTerms":
         """See :meth:`WindowTerms.as_edge_terms`: these are such terms."""
         return self
-
-
-class Terms(Protocol):
-    """The values of a first linear layer on edges, as far as what follows needs them."""
-
-    @property
-    def absolute(self) -> Tensor: ...
-
-    def first(self) -> Tensor: ...
-
-    def minus(self, value: Tensor) -> Self: ...
-
-    def num_edges(self) -> int: ...
-
-    def extremes(self, sign: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
-
-    def as_edge_terms(self) -> EdgeTerms: ...
 
 
 def _first_target(rowptr: Tensor) -> Tensor:
@@ -180,6 +162,10 @@ class WindowTerms(NamedTuple):
         values = (self.of_edges @ self.weight.t()).to(self.absolute.dtype)
         stored = EdgeVectors.stored(values, self.rowptr)
         return EdgeTerms(*stored.terms(self.absolute, self.rowptr))
+
+
+#: The values of a first linear layer on edges.
+Terms = EdgeTerms | WindowTerms
 
 
 def window_terms(

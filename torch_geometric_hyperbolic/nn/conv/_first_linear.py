@@ -60,7 +60,7 @@ def takes_any_order(*modules: torch.nn.Module) -> bool:
 def has_hooks(module: Any) -> bool:
     """Whether somebody watches a module's calls, or has put a ``forward`` of their own on it.
 
-    Hooks of all modules do not count: counters of operations set them, and are to count what runs.
+    Global hooks do not count: operation counters set them, and should count what really runs.
     """
     return "forward" in module.__dict__ or bool(
         module._forward_hooks

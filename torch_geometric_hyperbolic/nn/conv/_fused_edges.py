@@ -5,7 +5,7 @@ monotone in every channel; its statistics are two sums over edges. A batch norm 
 goes into the node-level terms before a sum or mean of activated values.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 import torch_geometric.nn
@@ -19,7 +19,7 @@ from torch_geometric_hyperbolic.kernels import (
 )
 from torch_geometric_hyperbolic.kernels._autograd import overwrite
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
-from torch_geometric_hyperbolic.nn.conv._edge_terms import EdgeTerms, Terms
+from torch_geometric_hyperbolic.nn.conv._edge_terms import Terms
 from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
 
 NORMS = (torch.nn.BatchNorm1d, torch_geometric.nn.BatchNorm)
@@ -46,9 +46,6 @@ REDUCTIONS = {
 }
 
 
-T = TypeVar("T", bound=Terms)
-
-
 class FusedEdges(NamedTuple):
     """What follows the first linear layer: a batch norm, an activation and a reduction."""
 
@@ -60,7 +57,7 @@ class FusedEdges(NamedTuple):
         """The reduced messages of every target, ``[M, F]``; 0 for a target without edges."""
         if self.reduce in ("max", "min"):
             return self._extreme(terms)
-        return self._sum(terms.as_edge_terms())
+        return self._sum(terms)
 
     def _extreme(self, terms: Terms) -> Tensor:
         norm: Any = self.norm
@@ -80,18 +77,20 @@ class FusedEdges(NamedTuple):
         out = affine_activation(z, edge, scale, shift, 1.0 if slope is None else slope)
         return out if slope is not None else torch.where(edge >= 0, self.activation(out), 0.0)
 
-    def _sum(self, terms: EdgeTerms) -> Tensor:
+    def _sum(self, terms: Terms) -> Tensor:
         norm: Any = self.norm
-        if norm is not None and _learns(norm):
-            terms, centre = _centred(terms)
-            _, _, total, squares = terms.extremes(_ones(terms))
-            terms = terms.affine(*_by_batch(norm, total, squares, terms.num_edges(), centre))
+        learns = norm is not None and _learns(norm)
+        terms, centre = _centred(terms) if learns else (terms, 0.0)
+        edges = terms.as_edge_terms()
+        if learns:
+            _, _, total, squares = edges.extremes(_ones(edges))
+            edges = edges.affine(*_by_batch(norm, total, squares, edges.num_edges(), centre))
         elif norm is not None:
-            terms = terms.affine(*_by_running(norm))
-        out = edge_sum(*terms, _slope(self.activation))
+            edges = edges.affine(*_by_running(norm))
+        out = edge_sum(*edges, _slope(self.activation))
         if self.reduce == "sum":
             return out
-        count = terms.rowptr.diff()[:, None]
+        count = edges.rowptr.diff()[:, None]
         return out / torch.where(count > 0, count, 1).to(out.dtype)
 
 
@@ -129,7 +128,7 @@ def _batch_norm(norm: Any, num_edges: int) -> torch.nn.BatchNorm1d | None:
     if has_hooks(norm) or has_hooks(inner) or type(inner) is not torch.nn.BatchNorm1d:
         return None
     if _learns(inner) and num_edges < 2:
-        return None  # PyTorch says what is wrong with that
+        return None  # PyTorch raises its own error
     return inner
 
 
@@ -161,7 +160,7 @@ def _by_running(norm: Any) -> tuple[Tensor, Tensor]:
     return scale, shift if norm.bias is None else shift + norm.bias
 
 
-def _centred(terms: T) -> tuple[T, Tensor | float]:
+def _centred(terms: Terms) -> tuple[Terms, Tensor | float]:
     """Terms of values nearer to 0, and what was taken off them, ``[F]``: those of the first edge.
 
     A batch norm does not change with it, but the variance of values far from 0 is lost in the sum

@@ -20,8 +20,8 @@ from torch_geometric_hyperbolic.kernels import (
 from torch_geometric_hyperbolic.kernels.group_edges import mean_of_targets
 
 #: From vectors grouped by window and the windows' offsets, ``[M + 1]``, to the
-#: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``. Where ``D' < D`` the numbers that
-#: are missing at the end are 0.
+#: descriptions of windows, ``[M, D]``, and of edges, ``[E, D']``. Where ``D' < D``, what is missing
+#: at the end of an edge's description is 0.
 Description = Callable[[EdgeVectors, Tensor], tuple[Tensor, Tensor]]
 
 

@@ -143,7 +143,7 @@ class HConv(MessagePassing):
     def _check_offset(self, offset: Tensor, edge_index: Adj) -> None:
         check_integers(offset, "offset", or_bools=True)
         if not isinstance(edge_index, Tensor) and not is_sparse(edge_index):
-            return  # PyG names it
+            return  # PyG raises its own error
         if offset.dim() != 1 or offset.numel() != num_edges(edge_index):
             raise ValueError(f"'offset' must have one entry per edge (got {tuple(offset.shape)})")
         if (is_readable(offset) or validation_enabled()) and offset.numel():

@@ -54,8 +54,8 @@ class HConv2d(torch.nn.Module):
     :class:`torch.nn.Conv2d` between ``log0`` and ``exp0``. Neither is invariant to isometries.
 
     With ``frame='local'`` it is exactly invariant: the window's vectors are written in an
-    orthonormal frame that turns with them (see :class:`HyperbolicEdgeConv`), and as the pivot does
-    not stay where it is, neither is it the base point,
+    orthonormal frame that turns with them (see :class:`HyperbolicEdgeConv`). Isometries move the
+    pivot, so it cannot be the base point:
 
     .. math::
         \mathbf{y} = \exp_0 \bigl( \textstyle\sum_o \mathbf{W}_o \, \mathbf{Q}^{\top}

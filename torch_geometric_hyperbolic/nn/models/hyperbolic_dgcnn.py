@@ -147,17 +147,15 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.k = int(k)
         self.convs = torch.nn.ModuleList()
         width = in_channels
-        for channels in hidden_channels:
-            if dynamic:
-                conv = _block(2 * width, channels)
-                own = None if len(self.convs) else frame
-                self.convs.append(
-                    DynamicHyperbolicEdgeConv(conv, k, aggr=aggr, manifold=manifold, frame=own)
-                )
-            else:
-                width += in_channels if len(self.convs) else 0
-                conv = _block(2 * width, channels)
-                self.convs.append(HyperbolicEdgeConv(conv, aggr=aggr, manifold=manifold))
+        for i, channels in enumerate(hidden_channels):
+            if i > 0 and not dynamic:
+                width += in_channels  # the position, beside the features
+            nn, space = _block(2 * width, channels), {"aggr": aggr, "manifold": manifold}
+            self.convs.append(
+                DynamicHyperbolicEdgeConv(nn, k, frame=frame if i == 0 else None, **space)
+                if dynamic
+                else HyperbolicEdgeConv(nn, **space)
+            )
             width = channels
         *earlier, last = map(sum, _by_level(self.ratios, hidden_channels))
         self.embed = _block(last, emb_channels)
@@ -211,7 +209,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         return least
 
     def reset_parameters(self) -> None:
-        """Resets all learnable parameters of the module, but for the curvature of its manifold."""
+        """Resets all learnable parameters of the module, except the curvature of its manifold."""
         for conv in self.convs:
             conv.reset_parameters()  # type: ignore[operator]
             moderate_radius_(conv.nn[1], INITIAL_RADIUS)  # type: ignore[index, arg-type]
@@ -224,8 +222,8 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> list[Tensor]:
         """The points on the manifold, ``[N, ambient_dim]``: of the input, and of each layer.
 
-        Arguments are those of :meth:`forward`. In training mode this moves the norms' running
-        statistics, as it does; :meth:`radii` and :meth:`embedding` leave them.
+        Arguments are those of :meth:`forward`. In training mode this updates the running statistics
+        of the norms, as :meth:`forward` does; :meth:`radii` and :meth:`embedding` do not.
         """
         return [x for x, _ in self._points(pos, batch, batch_size)]
 
@@ -274,14 +272,11 @@ class HyperbolicDGCNN(torch.nn.Module):
         """
         if batch is None and batch_size is None:
             batch_size = 1
-        layers = self._layers(pos, batch, batch_size)
+        levels = _by_level(self.ratios, self._layers(pos, batch, batch_size))
         *earlier, (last, own) = [
-            (torch.cat([v for v, _ in level], dim=-1), as_int64(level[0][1]))
-            for level in _by_level(self.ratios, layers)
+            (torch.cat([v for v, _ in level], dim=-1), _clouds(*level[0], batch_size))
+            for level in levels
         ]
-        if batch is None and batch_size is not None:
-            own = _equal_clouds(batch_size, last)
-            earlier = [(found, _equal_clouds(batch_size, found)) for found, _ in earlier]
         pooled = [self.pool(self.embed(last), own, dim_size=batch_size)]
         pooled += [self.pool_level(found, own, dim_size=batch_size) for found, own in earlier]
         return self.head(torch.cat(pooled, dim=-1))
@@ -304,9 +299,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> Tensor:
         """One point of the manifold per cloud: the midpoint of the last layer's points."""
         x, own = self._look(pos, batch, batch_size)[-1]
-        if own is None and batch_size is not None:
-            own = _equal_clouds(batch_size, x)
-        return self.midpoint(x, own, dim_size=batch_size)
+        return self.midpoint(x, _clouds(x, own, batch_size), dim_size=batch_size)
 
     def _look(
         self, pos: Tensor, batch: OptTensor, batch_size: int | None
@@ -330,8 +323,10 @@ def _by_level(ratios: Sequence[float], values: Sequence[T]) -> list[list[T]]:
     return levels
 
 
-def _equal_clouds(batch_size: int, x: Tensor) -> Tensor:
-    """The batch vector of clouds of one size."""
+def _clouds(x: Tensor, batch: OptTensor, batch_size: int | None) -> OptTensor:
+    """The cloud of each point in int64; without ``batch`` all clouds have one size."""
+    if batch is not None or batch_size is None:
+        return as_int64(batch)
     size = x.size(0) // batch_size
     number = torch.arange(batch_size, device=x.device)
     return number.repeat_interleave(size, output_size=batch_size * size)

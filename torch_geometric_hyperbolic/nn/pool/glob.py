@@ -28,7 +28,7 @@ def global_tangent_pool(
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
         batch (torch.Tensor, optional): graph of each point, ``[N]``; :obj:`None` for one graph, or
             for each of a stack of them, ``[..., N, ambient_dim]``.
-        size (int, optional): number of graphs that ``batch`` tells of. (default: :obj:`None`)
+        size (int, optional): number of graphs in ``batch``. (default: :obj:`None`)
         manifold (Manifold): the space of the points.
         reduce (str, optional): see
             :class:`~torch_geometric_hyperbolic.nn.TangentAggregation`. (default: :obj:`"mean"`)
@@ -78,7 +78,7 @@ def global_frechet_mean_pool(
     r"""The Frechet mean of each graph's points,
     :class:`~torch_geometric_hyperbolic.nn.FrechetMeanAggregation`.
 
-    Arguments, result and errors as those of :func:`global_tangent_pool`, but for stacks.
+    Arguments, result and errors as those of :func:`global_tangent_pool`, but without stacks.
 
     Example:
         >>> import torch
