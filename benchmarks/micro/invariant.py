@@ -39,7 +39,7 @@ def layers(channels: int) -> dict[str, HyperbolicEdgeConv]:
 
 def check(channels: int) -> None:
     """An isometry changes the plain layer's points, and nothing else's."""
-    x = BALL.random(64, channels, std=channels**-0.5, dtype=torch.float64)
+    x = BALL.random(64, channels, dtype=torch.float64)
     edge_index = knn_graph(x, NEIGHBOURS, manifold=BALL)
     moved = random_isometry(BALL, channels, length=2.0)(x)
     for name, layer in layers(channels).items():
@@ -50,7 +50,7 @@ def check(channels: int) -> None:
 
 def measure(channels: int, repeats: int) -> dict[str, float]:
     """Medians of the three layers, ms."""
-    x = BALL.random(CLOUDS * POINTS, channels, std=channels**-0.5).requires_grad_()
+    x = BALL.random(CLOUDS * POINTS, channels).requires_grad_()
     batch = torch.arange(CLOUDS).repeat_interleave(POINTS)
     edge_index = knn_graph(x.detach(), NEIGHBOURS, batch, manifold=BALL)
 

@@ -64,14 +64,16 @@ class TestPoints:
         assert torch.equal(manifold.dist0(origin), torch.zeros(4, dtype=dtype))
 
     @every_dtype
-    def test_random_points_are_exponentials_of_normal_vectors(self, manifold, dtype):
-        x = manifold.random(2000, 3, std=0.5, dtype=dtype)
+    @pytest.mark.parametrize("channels", [1, 3, 256])
+    def test_random_points_are_exponentials_of_normal_vectors(self, manifold, dtype, channels):
+        """As long for any number of channels: in 128 dimensions all were at the boundary once."""
+        x = manifold.random(2000, channels, std=0.5, dtype=dtype)
         assert x.dtype == dtype
         assert not x.requires_grad
         assert manifold.check_point(x)
         v = manifold.log0(x)
         assert v.mean(dim=0).abs().max() < 0.05
-        assert v.std(dim=0).tolist() == pytest.approx([0.5] * 3, rel=0.06)
+        assert v.square().sum(dim=1).mean().sqrt().item() == pytest.approx(0.5, rel=0.06)
 
     def test_random_points_follow_the_seed(self, manifold):
         torch.manual_seed(3)
@@ -252,7 +254,7 @@ class TestModule:
     ids=["adam", "sgd"],
 )
 def test_geoopt_moves_a_parameter_to_its_target(manifold, dtype, optimiser, steps):
-    start, target = manifold.random(2, 6, 3, std=0.5, dtype=dtype)
+    start, target = manifold.random(2, 6, 3, std=1.0, dtype=dtype)
     x = geoopt.ManifoldParameter(start.clone(), manifold=manifold)
     optimizer = optimiser([x], lr=0.1)
     for _ in range(steps):

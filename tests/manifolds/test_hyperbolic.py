@@ -164,3 +164,18 @@ class TestState:
         assert [name for name, _ in net.named_parameters()] == ["first.log_scale"]
         twin = copy.deepcopy(net)
         assert twin["first"] is twin["second"]
+
+
+@both_models
+def test_a_curvature_that_learns_too_fast_stays_finite(model):
+    """It was 0 or infinite after a step, and all NaN."""
+    manifold = model(2.0, learnable=True)
+    v = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    for step, end in ((-1e6, 2 * math.exp(-60)), (1e6, 2 * math.exp(60)), (1.0, 2 * math.e)):
+        with torch.no_grad():
+            manifold.log_scale.fill_(step)
+        assert value(manifold.c) == pytest.approx(end, rel=1e-7)
+        x = manifold.exp0(v)
+        distance = manifold.dist(x[:, None], x[None])
+        distance.sum().backward()
+        assert distance.isfinite().all() and manifold.log_scale.grad.isfinite()

@@ -120,3 +120,44 @@ def test_tangent_vectors_beyond_float32_end_below_its_largest_number(name):
     largest = 2.0**-20 * torch.finfo(torch.float32).max
     assert wide.abs().max() > largest
     torch.testing.assert_close(out, wide.clamp(-largest, largest).float())
+
+
+@pytest.mark.parametrize("dtype,radius", [(torch.float32, 16.0), (torch.float64, 30.0)])
+def test_projection_keeps_what_is_tangent_but_for_rounding(dtype, radius):
+    """The normal, as long as e^r, made vectors 1e10 times as long again."""
+    space, generator = Lorentz(), torch.Generator().manual_seed(0)
+    directions = torch.randn(500, 3, generator=generator, dtype=dtype)
+    x = space.exp0(radius * torch.nn.functional.normalize(directions, dim=-1))
+    u = space.transp0(x, torch.randn(500, 3, generator=generator, dtype=dtype))
+    assert torch.equal(space.proju(x, space.proju(x, u)), u)
+
+
+def descend(points, optimiser, steps):
+    """The optimiser of geoopt, on points that want to be 3 apart from each other."""
+    for _ in range(steps):
+        optimiser.zero_grad()
+        distances = points.manifold.dist(points[:, None], points[None])
+        loss = (distances - 3).square().mean()
+        loss.backward()
+        optimiser.step()
+        assert loss.isfinite()
+    return loss.item()
+
+
+@pytest.mark.parametrize("dtype,scale", [(torch.float32, 3.0), (torch.float64, 10.0)])
+def test_stabilised_optimisers_come_as_far(dtype, scale):
+    space = Lorentz()
+    v = scale * torch.randn(31, 3, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    losses = []
+    for stabilize in (None, 1):
+        points = geoopt.ManifoldParameter(space.exp0(v), manifold=space)
+        optimiser = geoopt.optim.RiemannianAdam([points], lr=0.1, stabilize=stabilize)
+        losses.append(descend(points, optimiser, 100))
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_momentum_in_float64_stays_finite():
+    space = Lorentz()
+    v = 50 * torch.randn(31, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = geoopt.ManifoldParameter(space.exp0(v), manifold=space)
+    descend(points, geoopt.optim.RiemannianSGD([points], lr=0.1, momentum=0.9), 150)

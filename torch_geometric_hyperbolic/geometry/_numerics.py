@@ -25,9 +25,17 @@ MIN_GAP = {torch.float32: 2.0**-23, torch.float64: 2.0**-49}
 MAX_LENGTH = 44.0
 MAX_SPACE = math.sinh(MAX_LENGTH)
 
-#: Share of float32's largest number at which coordinates of tangent vectors end, 3.2e32: optimisers
-#: still divide them by their corrections and by lengths.
-ROOM = 2.0**-20
+#: Where coordinates of tangent vectors of the hyperboloid end. In float32 2^-20 of its largest
+#: number: optimisers still divide them by their corrections and by lengths. In float64 squares of
+#: what a transport between the farthest points, by e^88, makes of them are finite.
+ENDS = {torch.float32: 2.0**108, torch.float64: 2.0**340}
+
+#: Roundings of its coordinates by which a vector may miss the tangent space: its own, and a few of
+#: optimisers. The normal is as long as e^r, and would make them e^r times as large again.
+ROUNDINGS = 8
+
+#: Where logarithms of what is learnt end: factors of 1e-26 and 1e26.
+MAX_LOG = 60.0
 
 #: Largest exponent of the amplitude of a horocyclic wave: exp(40) = 2.4e17, and a sum of thousands
 #: of its squares (a norm, a loss) is still finite in float32.
@@ -156,14 +164,22 @@ def limited_exp(s: Tensor) -> Tensor:
     return s.clamp(max=MAX_EXPONENT).exp()
 
 
+def bounded_exp(s: Tensor) -> Tensor:
+    """The exponential, constant beyond :data:`MAX_LOG` on either side."""
+    return s.clamp(-MAX_LOG, MAX_LOG).exp()
+
+
 def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float64 numbers in ``dtype``; in float32 finite ones are cut at :data:`ROOM` of its largest:
-    coordinates of tangent vectors of the hyperboloid grow like the exponential of the radius.
+    """Float64 numbers in ``dtype``, finite ones cut at its end of :data:`ENDS`: coordinates of
+    tangent vectors of the hyperboloid grow like the exponential of the radius.
     """
-    if dtype == x.dtype:
-        return x
-    largest = ROOM * torch.finfo(dtype).max
-    return torch.where(x.isinf(), x, x.clamp(-largest, largest)).to(dtype)
+    return torch.where(x.isinf(), x, x.clamp(-ENDS[dtype], ENDS[dtype])).to(dtype)
+
+
+def beyond_rounding(total: Tensor, terms: Tensor, dtype: torch.dtype) -> Tensor:
+    """The sum of ``terms``, or 0 where their :data:`ROUNDINGS` in ``dtype`` may be all of it."""
+    noise = ROUNDINGS * torch.finfo(dtype).eps * terms.abs().sum(dim=-1, keepdim=True)
+    return torch.where(total.abs() <= noise, 0.0, total)
 
 
 def _over_root(

@@ -363,7 +363,7 @@ def inner(u: Tensor, v: Tensor) -> Tensor:
 @full_precision
 def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
     r"""Orthogonal projection to the tangent space at ``x``:
-    :math:`U + c\,\langle X, U\rangle_L X`.
+    :math:`U + c\,\langle X, U\rangle_L X`. What is tangent but for rounding stays as it is.
 
     Example:
         >>> import torch
@@ -372,7 +372,8 @@ def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
         tensor([0.0000, 0.6000, 0.8000])
     """
     wide, point = u.double(), _join(_split(x, c)[0], c, torch.float64)
-    return num.narrowed(wide + c * _minkowski(point, wide) * point, u.dtype)
+    along = num.beyond_rounding(_minkowski(point, wide), point * wide, u.dtype)
+    return num.narrowed(wide + c * along * point, u.dtype)
 
 
 @full_precision

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry._numerics import asinhc, safe_sqrt
+from torch_geometric_hyperbolic.geometry._precision import lift
 from torch_geometric_hyperbolic.kernels._space import curvature
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficients
@@ -41,6 +42,7 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
     """
     if fused_engine(x) is None:
         return manifold.dist(x[:, :, None], y[:, None])
+    x, y = lift(x, "x"), lift(y, "y")
     edges, rows, columns = x.size(0), x.size(1), y.size(1)
     c = curvature(manifold, x)
     p_x, gap_x = to_ball(x.flatten(0, 1), manifold, c)

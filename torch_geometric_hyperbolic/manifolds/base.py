@@ -183,8 +183,11 @@ class Manifold(GeooptManifold):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Points ``exp0(std * normal)``; the last entry of ``size`` is the number of channels."""
-        return self.exp0(std * torch.randn(*size, dtype=dtype, device=device))
+        """Points ``exp0(v)`` of normal ``v`` whose length is about ``std`` for any number of
+        channels, the last entry of ``size``.
+        """
+        v = torch.randn(*size, dtype=dtype, device=device)
+        return self.exp0(std / max(v.size(-1), 1) ** 0.5 * v)
 
     @overload
     def check_point(self, x: Tensor, *, explain: Literal[False] = False) -> bool: ...

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _ball
+from torch_geometric_hyperbolic.geometry._numerics import bounded_exp
 from torch_geometric_hyperbolic.manifolds.base import Manifold
 from torch_geometric_hyperbolic.typing import Curvature
 
@@ -18,7 +19,7 @@ class Hyperbolic(Manifold):
     A fixed ``c`` is a Python float, exact in every dtype. A learnable one is
     :math:`c_0 e^\rho` with :math:`c_0` the given value and a free parameter :math:`\rho`,
     0 at first, so that it starts at exactly ``c``, stays positive, and learns at a rate that does
-    not depend on its scale.
+    not depend on its scale. It stays within 1e-26 and 1e26 of ``c``, where :math:`\rho = \pm 60`.
     """
 
     geometry: ModuleType
@@ -33,7 +34,7 @@ class Hyperbolic(Manifold):
         """The curvature is ``-c``, a float, or a 0-dimensional float64 tensor when learnable."""
         if self.log_scale is None:
             return self._c
-        return self._c * self.log_scale.double().exp()
+        return self._c * bounded_exp(self.log_scale.double())
 
     def reset_parameters(self) -> None:
         """Set a learnable curvature to its initial value. Layers and models, several of which may

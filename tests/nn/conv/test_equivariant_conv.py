@@ -233,6 +233,19 @@ def test_small_weights_keep_their_ratio_under_autocast():
         torch.testing.assert_close(conv(None, x, edge_index)[1], expected, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("manifold", [PoincareBall(), Euclidean()], ids=repr)
+def test_autocast_takes_half_precision_from_a_layer_before(manifold, half):
+    lin, conv = torch.nn.Linear(3, 3), EquivariantConv(0, 8, manifold=manifold)
+    edge_index = torch.arange(8).repeat(2, 1).roll(1, 1)
+    with torch.autocast("cpu", dtype=half):
+        x = lin(torch.randn(8, 3))[:, None] / 4
+        assert x.dtype == half
+        scalars, moved = conv(None, x, edge_index)
+        expected = conv(None, x.float(), edge_index)
+    torch.testing.assert_close((scalars.float(), moved.float()), (expected[0].float(), expected[1]))
+
+
 @each_space
 def test_an_explanation_that_takes_an_edge_off_takes_its_points_off(manifold):
     conv, (h, x, _) = layer(manifold), case(manifold)

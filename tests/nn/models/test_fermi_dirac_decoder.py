@@ -199,3 +199,16 @@ def test_pairs_may_be_mapped_over():
     found = torch.vmap(decoder, (None, 0))(z, torch.stack([PAIRS, PAIRS.flip(1)]))
     expected = decoder(z, PAIRS)
     torch.testing.assert_close(found, torch.stack([expected, expected.flip(0)]))
+
+
+@pytest.mark.parametrize("log_t", [-200.0, 200.0])
+def test_gradients_are_finite_where_the_temperature_has_run_away(log_t):
+    model = FermiDiracDecoder(PoincareBall())
+    with torch.no_grad():
+        model.log_t.fill_(log_t)
+    z = PoincareBall().exp0(torch.randn(5, 3)).requires_grad_()
+    pairs = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    logits = model(z, pairs, sigmoid=False)
+    torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.ones(3)).backward()
+    for gradient in (z.grad, model.r.grad, model.log_t.grad):
+        assert gradient.isfinite().all()

@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.checks import (
     has_values,
 )
 from torch_geometric_hyperbolic.geometry import harmonic
+from torch_geometric_hyperbolic.geometry._numerics import bounded_exp
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 
@@ -103,7 +104,7 @@ class HeatKernelConv(MessagePassing):
     @property
     def time(self) -> Union[float, Tensor]:
         """The time of smoothing, a float, or a 0-dimensional float64 tensor when learnable."""
-        return self.initial_time if self.log_time is None else self.log_time.double().exp()
+        return self.initial_time if self.log_time is None else bounded_exp(self.log_time.double())
 
     def forward(self, h: Tensor, x: Tensor, edge_index: Adj) -> Tensor:
         check_points(h, "h", dim=2)

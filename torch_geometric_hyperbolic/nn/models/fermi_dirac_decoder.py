@@ -14,6 +14,7 @@ from torch_geometric_hyperbolic.checks import (
     has_values,
     is_readable,
 )
+from torch_geometric_hyperbolic.geometry._numerics import bounded_exp
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 
@@ -102,7 +103,7 @@ class FermiDiracDecoder(torch.nn.Module):
         return self._decode(self.manifold.dist(z[:, None], z[None]), sigmoid)
 
     def _decode(self, distance: Tensor, sigmoid: bool) -> Tensor:
-        logits = (self.r - distance.square()) / self.log_t.exp()
+        logits = (self.r - distance.square()) * bounded_exp(-self.log_t)
         return logits.sigmoid() if sigmoid else logits
 
     def __repr__(self) -> str:
