@@ -28,6 +28,8 @@ if WITH_TRITON:
 #: torch-cluster's tree is faster than compiled loops from so many points per channel in flat
 #: space, three times as many on the ball, and than dense below so many channels (notes/graphs).
 TREE_POINTS, TREE_CHANNELS = 5500, 8
+#: Where the largest gap is more times the smallest, Euclidean neighbours are too often others.
+TREE_SPREAD = 4
 
 
 @torch.library.custom_op("tgh::knn_table", mutates_args=())
@@ -84,7 +86,7 @@ def knn_table(
     table = queries.new_empty(len(queries), k, dtype=torch.long)
     largest = max((own.stop - own.start for _, own, _ in found), default=0)
     if engine == "auto":
-        engine = _fastest(points, c, largest)
+        engine = _fastest(points, gap, c, largest)
     if engine == "fused" and (not points.is_cuda or k <= triton_knn.MOST):
         if found:
             search_all = _search_on_gpu if points.is_cuda else _search_fused
@@ -142,13 +144,14 @@ def _look_at(batch: Tensor) -> Tensor:
     return torch.stack([batch[0], batch[-1], (batch[1:] < batch[:-1]).any().long()])
 
 
-def _fastest(points: Tensor, c: Tensor, largest: int) -> str:
+def _fastest(points: Tensor, gap: Tensor, c: Tensor, largest: int) -> str:
     """The engine for points of this device and dimension, and clouds of that many points."""
     channels = points.size(1)
     if points.device.type != "cpu":
         return "fused" if points.is_cuda and WITH_TRITON else "dense"
     many = TREE_POINTS * channels * (1 if float(c) == 0 else 3) if WITH_NUMBA else 0
-    if WITH_TORCH_CLUSTER and channels < TREE_CHANNELS and largest >= many:
+    large = WITH_TORCH_CLUSTER and channels < TREE_CHANNELS and largest >= max(many, 1)
+    if large and bool(gap.max() <= TREE_SPREAD * gap.min()):
         return "torch_cluster"
     return "fused" if WITH_NUMBA else "dense"
 

@@ -392,9 +392,12 @@ def test_auto_takes_the_tree_for_many_points_in_few_channels(
             return search(*args)
 
         monkeypatch.setattr(kernel, name, spy)
+    v = torch.randn(num, channels, generator=torch.Generator().manual_seed(0))
     for manifold in (Euclidean(), PoincareBall()):
-        knn_graph(cloud(manifold, num, channels), 2, manifold=manifold)
+        knn_graph(manifold.exp0(v / 8), 2, manifold=manifold)
     assert used == [flat, ball]
+    knn_graph(PoincareBall().exp0(v), 2, manifold=PoincareBall())
+    assert used[2] == "fused"  # Euclidean neighbours are others where gaps differ
 
 
 @needs_numba
