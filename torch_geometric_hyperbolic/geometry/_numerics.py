@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from torch_geometric_hyperbolic.typing import Curvature
 
@@ -236,6 +237,15 @@ def rel_factor(q: Tensor) -> Tensor:
     return asinhc(q) / (1 + q).sqrt()
 
 
+def _none(mask: Tensor) -> bool:
+    """Whether no entry is known to be set. A GPU is not waited for, and while compiling, tracing or
+    transforming functions there is nothing to see.
+    """
+    hidden = torch.compiler.is_compiling() or torch.jit.is_tracing() or isinstance(mask, FakeTensor)
+    hidden = hidden or mask.device.type != "cpu" or torch._C._are_functorch_transforms_active()
+    return not hidden and not mask.any()
+
+
 def _shorten(v: Tensor, c: Curvature, too_long: Tensor, length: float) -> Tensor:
     r"""Float64 vectors with :math:`\sqrt c \|v\|` set to ``length`` where they are too long.
 
@@ -249,7 +259,9 @@ def _shorten(v: Tensor, c: Curvature, too_long: Tensor, length: float) -> Tensor
 
 def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
     r"""Shorten float64 vectors to :math:`\sqrt c \|v\| \le` ``longest``."""
-    return _shorten(v, c, c * dot(v, v) > longest**2, longest)
+    with torch.no_grad():
+        too_long = c * dot(v, v) > longest**2
+    return v if _none(too_long) else _shorten(v, c, too_long, longest)
 
 
 def split_step(c: Curvature) -> Curvature:
@@ -286,7 +298,9 @@ def project(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     Points with less than the smallest gap are moved along their ray to twice that gap; all others
     are returned as they are.
     """
-    smallest = MIN_GAP[x.dtype]
-    outside = ~(gap(x, c) >= smallest)  # also where the square overflowed
+    smallest, own = MIN_GAP[x.dtype], gap(x, c)
+    outside = ~(own >= smallest)  # also where the square overflowed
+    if _none(outside):
+        return x, own
     inside = _shorten(x.double(), c, outside, (1 - 2 * smallest) ** 0.5).to(x.dtype)
     return inside, gap(inside, c)
