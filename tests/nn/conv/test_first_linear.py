@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.nn.conv.helpers import SPACES, assert_near, edges, points
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv
+from torch_geometric_hyperbolic.nn.conv._first_linear import split_first_linear
+from torch_geometric_hyperbolic.nn.conv._fused_edges import fused_edges
 
 each_space = pytest.mark.parametrize("manifold", SPACES, ids=str)
 
@@ -41,7 +43,16 @@ NETWORKS = {
     "PyG": lambda: gnn.Linear(6, 5),
     "two layers": lambda: Sequential(Linear(6, 16), ReLU(), Linear(16, 5)),
     "batch norm": lambda: Sequential(Linear(6, 5), BatchNorm1d(5), ReLU()),
+    "MLP": lambda: gnn.MLP([6, 5]),
+    "MLP, two layers": lambda: gnn.MLP([6, 16, 5]),
+    "MLP, norm last": lambda: gnn.MLP([6, 5], act="leaky_relu", plain_last=False),
+    "MLP, act first": lambda: gnn.MLP([6, 16, 5], act_first=True, norm="layer_norm"),
+    "MLP, no norm": lambda: gnn.MLP([6, 5], norm=None, plain_last=False, bias=False),
+    "MLP, no act": lambda: gnn.MLP([6, 16, 5], act=None),
+    "MLP, function": lambda: gnn.MLP([6, 16, 5], act=torch.tanh),
+    "MLP, dropout": lambda: gnn.MLP([6, 16, 5], dropout=0.5).eval(),
 }
+FUSED = {"linear", "no bias", "PyG", "batch norm", "MLP", "MLP, norm last", "MLP, no norm"}
 
 
 @each_space
@@ -60,6 +71,45 @@ def test_outputs_and_gradients_are_those_of_the_plain_path(manifold, name):
     for actual, expected in zip(*results, strict=True):
         scale = expected.abs().max().clamp(min=1.0)
         assert_near(actual / scale, expected / scale, 1e-11)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_which_networks_are_fused(name):
+    assert (fused_edges(NETWORKS[name](), gnn.MaxAggregation(), 10) is not None) == (name in FUSED)
+
+
+class Subclass(gnn.MLP):
+    def forward(self, x: Tensor) -> Tensor:
+        return -super().forward(x)
+
+
+def hooked(part: Callable[[gnn.MLP], torch.nn.Module]) -> gnn.MLP:
+    mlp = gnn.MLP([6, 16, 5])
+    part(mlp).register_forward_hook(lambda *_: None)
+    return mlp
+
+
+@pytest.mark.parametrize(
+    "nn",
+    [
+        gnn.MLP([6, 16, 5], dropout=0.5),
+        gnn.MLP([6, 16, 5], norm="graph_norm"),
+        Subclass([6, 16, 5]),
+        hooked(lambda mlp: mlp),
+        hooked(lambda mlp: mlp.lins[0]),
+    ],
+    ids=["dropout", "norm of graphs", "subclass", "watched", "watched within"],
+)
+def test_networks_that_do_more_are_called_as_they_are(nn):
+    assert split_first_linear(nn) is None
+
+
+@each_space
+def test_pygs_networks_tell_the_width_of_points(manifold):
+    layer = HyperbolicEdgeConv(gnn.MLP([8, 5]), manifold=manifold)
+    width = manifold.ambient_dim(4)
+    with pytest.raises(ValueError, match=rf"^'x' must have last dimension {width} \(got"):
+        layer(points(manifold, 8, 3, dtype=torch.float32), edges(8, 8, 30))
 
 
 @each_space

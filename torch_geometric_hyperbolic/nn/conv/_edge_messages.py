@@ -148,7 +148,7 @@ class EdgeMessages(MessagePassing):
         if split is None or not on_nodes:
             out = self.nn(torch.cat([absolute_i, relative], dim=-1))
         else:
-            out = split.rest(absolute_i + relative)
+            out = split.follow(absolute_i + relative)
         return self.manifold.exp0(out) if acts_on_points(self.aggr_module) else out
 
     def aggregate(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 import torch_geometric.nn
 from torch import Tensor
+from torch.nn import Identity
 
 LINEAR = (torch.nn.Linear, torch_geometric.nn.Linear)
 
@@ -28,26 +29,47 @@ WITHOUT_ORDER = (
 
 
 class Split(NamedTuple):
-    """A network as a linear layer and what follows it."""
+    """A network as a linear layer and the modules that follow it."""
 
     linear: torch.nn.Linear
-    rest: torch.nn.Module
+    rest: tuple[torch.nn.Module, ...]
+
+    def follow(self, x: Tensor) -> Tensor:
+        """The rest of the network, applied to what the linear layer gave."""
+        for module in self.rest:
+            x = module(x)
+        return x
 
 
 def split_first_linear(nn: Callable[[Tensor], Tensor]) -> Split | None:
     """The first linear layer of ``nn`` and the rest of it, or :obj:`None`.
 
-    Found where applying it elsewhere cannot be noticed: ``nn`` is a linear layer or a
-    :class:`torch.nn.Sequential` that begins with one, neither has hooks or parametrizations, and
-    its size is known.
+    Found where applying it elsewhere cannot be noticed: ``nn`` is a linear layer, or a
+    :class:`torch.nn.Sequential` or PyG's :class:`~torch_geometric.nn.MLP` that begins with one,
+    neither has hooks or parametrizations, and its size is known.
     """
-    first: Any = nn
-    rest: torch.nn.Module = torch.nn.Identity()
-    if type(nn) is torch.nn.Sequential and len(nn) > 0:
-        first, rest = nn[0], nn[1:]
+    first, *rest = _modules(nn)
     if type(first) not in LINEAR or has_hooks(first) or has_hooks(nn):
         return None
-    return Split(first, rest)
+    return Split(first, tuple(rest))
+
+
+def _modules(nn: Any) -> list[Any]:
+    """What ``nn`` applies one after the other, as far as that is known."""
+    if type(nn) is torch.nn.Sequential and len(nn) > 0:
+        return list(nn)
+    if type(nn) is not torch_geometric.nn.MLP:
+        return [nn]
+    drops = nn.training and any(nn.dropout)
+    function = nn.act is not None and not isinstance(nn.act, torch.nn.Module)
+    if drops or function or nn.supports_norm_batch:
+        return [nn]
+    modules: list[Any] = []
+    for lin, norm in zip(nn.lins, nn.norms, strict=False):  # a plain last layer has no norm
+        modules += [lin, nn.act, norm] if nn.act_first else [lin, norm, nn.act]
+    if nn.plain_last:
+        modules.append(nn.lins[-1])
+    return [m for m in modules if m is not None and (type(m) is not Identity or has_hooks(m))]
 
 
 def takes_any_order(*modules: torch.nn.Module) -> bool:

@@ -97,7 +97,7 @@ class FusedEdges(NamedTuple):
 def fused_edges(nn: Any, aggr_module: Any, num_edges: int) -> FusedEdges | None:
     """How ``nn`` and ``aggr_module`` can be fused, or :obj:`None`.
 
-    They can where ``nn`` is a linear layer, or a :class:`torch.nn.Sequential` of one, optionally a
+    They can where ``nn`` is a linear layer, or a sequence (:func:`split_first_linear`) of one, a
     batch norm, and optionally a monotone activation (before a mean or sum: ReLU or LeakyReLU), none
     of which has hooks, and the reduction is by maximum, minimum, mean or sum.
     """
@@ -107,7 +107,7 @@ def fused_edges(nn: Any, aggr_module: Any, num_edges: int) -> FusedEdges | None:
     split = split_first_linear(nn)
     if reduce is None or split is None or has_hooks(aggr_module):
         return None
-    rest: list[Any] = list(nn)[1:] if isinstance(nn, torch.nn.Sequential) else []
+    rest: list[Any] = list(split.rest)
     norm = None
     if rest and type(rest[0]) in NORMS:
         norm = _batch_norm(rest.pop(0), num_edges)

@@ -77,8 +77,9 @@ class HyperbolicEdgeConv(EdgeMessages):
     dimensions. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory; on a GPU,
     which waits for no window's size, :math:`F` takes the place of the minimum.
 
-    If ``nn`` is, or is a :class:`torch.nn.Sequential` that begins with, a linear layer
-    :math:`[W_1 \, W_2]`, that layer is applied to nodes, since
+    If ``nn`` is a linear layer :math:`[W_1 \, W_2]`, or begins with one and is a
+    :class:`torch.nn.Sequential` or PyG's :class:`~torch_geometric.nn.MLP` (in training, one without
+    dropout), that layer is applied to nodes, since
     :math:`\operatorname{rel} = \alpha_{ij} (\mathbf{p}_j - \mathbf{p}_i) - \beta_{ij} \mathbf{p}_i`
     is linear in per-edge scalars: :math:`O(N F F' + E (F + F'))` instead of :math:`O(E F F')`.
     Exact to rounding: the products are taken in float64, as their differences cancel. Where a batch
@@ -213,7 +214,7 @@ class HyperbolicEdgeConv(EdgeMessages):
     def _may_group(self, edge_index: Adj, split: Split, edges: int) -> bool:
         """Whether edges may be in the order of their targets when ``nn`` and the rest see them."""
         known = fused_edges(self.nn, self.aggr_module, edges) is not None
-        known = known or takes_any_order(split.rest, self.aggr_module)
+        known = known or takes_any_order(*split.rest, self.aggr_module)
         return known or is_grouped(edge_index, self.flow)
 
     def _convolve_grouped(
@@ -230,7 +231,7 @@ class HyperbolicEdgeConv(EdgeMessages):
         fused = fused_edges(self.nn, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused.reduced(terms), self.manifold)
-        messages = split.rest(edge_values(*terms.as_edge_terms()))
+        messages = split.follow(edge_values(*terms.as_edge_terms()))
         if messages.size(0) != col.size(0):
             raise ValueError(
                 f"'nn' must return a row for each of {col.size(0)} edges (got {messages.size(0)})"
