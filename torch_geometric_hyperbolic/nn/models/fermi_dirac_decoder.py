@@ -32,6 +32,9 @@ class FermiDiracDecoder(torch.nn.Module):
     means nothing in a curved space, a distance does. Both numbers are learnt, :math:`t` by its
     logarithm. Invariant to isometries. Cost :math:`O(F)` per pair of nodes.
 
+    Points more than about 10 apart have probability 0 in float32. Losses and rankings of such pairs
+    want the logits, ``sigmoid=False``; PyG's ``GAE.recon_loss`` and ``GAE.test`` take probabilities.
+
     Args:
         manifold (Manifold): The space of the points.
         r (float, optional): Squared distance at which a link is as likely as none.
