@@ -27,7 +27,7 @@ def add_cloud_arguments(parser: argparse.ArgumentParser, data: str | None = "pri
         "PATH or modelnet:PATH: folder in the modelnet40_ply_hdf5_2048 layout "
         "(an empty one is filled by download); meshes:PATH or meshes10:PATH: "
         "PyG's ModelNet40/10, points sampled on its OFF meshes"
-        + ("" if data else " (default: as in training)"),
+        + ("" if data else " (default: as in training, if that was generated)"),
     )
     group.add_argument(
         "--num-points",

@@ -40,7 +40,7 @@ def add_image_arguments(parser: argparse.ArgumentParser, data: str | None = GENE
         help=f"{GENERATED}: generated bars, discs and rings; PATH: a .npz file of x_train, "
         "y_train, x_test and y_test, or a folder of MNIST's idx files or in the "
         "cifar-10-batches-py layout; mnist:PATH or cifar10:PATH: the same, which must hold images "
-        "of that size" + ("" if data else " (default: as in training)"),
+        "of that size" + ("" if data else " (default: as in training, if generated)"),
     )
     if data is not None:
         group.add_argument(

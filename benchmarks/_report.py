@@ -60,10 +60,10 @@ def command_report(args: argparse.Namespace) -> None:
     check_once("RESULTS: one file for each name of a run", [record["name"] for record in records])
     cells = table_cells(records)
     table = markdown_table(cells)
-    for path in write_pictures(records, args.out):
-        print(f"wrote {path}", file=sys.stderr)
     if args.readme is not None:
         fill_readme(args.readme, markdown_table(twin_cells(cells)))
+    for path in write_pictures(records, args.out):
+        print(f"wrote {path}", file=sys.stderr)
     write_text(args.out / "table.md", table)
     write_text(args.out / "table.csv", csv_table(cells))
     print(table, end="")

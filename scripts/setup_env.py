@@ -6,6 +6,7 @@ after a hash of the inputs makes further calls return at once. `--force` ignores
 an engine again that did not build.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -40,11 +41,14 @@ def main() -> None:
     if sys.version_info < (3, 10):
         stop(f"Python 3.10 or newer is needed (this is {sys.version.split()[0]}): PYTHON=python3.x")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that builds are ended with us
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--force", action="store_true", help="build missing engines again")
+    force = parser.parse_args().force
     digest = hashlib.sha256(str(ROOT).encode())
     for path in INPUTS:
         digest.update(path.read_bytes())
     stamp = VENV / f".setup-{digest.hexdigest()[:12]}"
-    if stamp.exists() and "--force" not in sys.argv:
+    if stamp.exists() and not force:
         return
     for outdated in VENV.glob(".setup-*"):
         outdated.unlink()

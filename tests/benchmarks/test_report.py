@@ -241,6 +241,15 @@ def test_a_readme_without_markers_is_left_alone(tmp_path, text):
     assert readme.read_text() == text
 
 
+def test_a_readme_that_cannot_be_filled_ends_a_report_before_it_writes_anything(tmp_path, capsys):
+    write_json(tmp_path / "run.json", make_record())
+    (tmp_path / "README.md").write_text("no markers")
+    argv = ["report", str(tmp_path / "run.json"), "--out", str(tmp_path / "out")]
+    assert modelnet40.main([*argv, "--readme", str(tmp_path / "README.md")]) == 2
+    assert "--readme: the file lacks" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_records_are_read_from_files_and_folders(tmp_path):
     for seed, name in enumerate(("b", "a")):
         write_json(tmp_path / f"{name}.json", make_record(name=name, seed=seed))

@@ -397,3 +397,23 @@ def test_a_state_does_not_follow_the_default_device():
     other = PoincareBall(2.0)
     other.load_state_dict(state)
     assert other.c == 0.7
+
+
+@pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)
+def test_every_verb_compiles_without_a_break(manifold):
+    """The flat ``dist`` did not, and with it three layers of the control."""
+    x, y = (points(manifold, 4, 3).detach() for _ in range(2))
+    v = manifold.log0(y)
+    u = manifold.transp0(x, v)
+    calls = {
+        "projx": (x,), "log0": (x,), "dist0": (x,), "to_ball": (x,), "chart": (x,), "exp0": (v,),
+        "dist": (x, y), "rel": (x, y), "logmap": (x, y), "busemann": (x, v), "move": (x, v),
+        "transp0": (x, v), "transp0back": (x, u), "expmap": (x, u), "retr": (x, u),
+        "norm": (x, u), "inner": (x, u), "proju": (x, u), "egrad2rgrad": (x, u),
+        "transp": (x, y, u), "busemann0": (v, v),
+    }  # fmt: skip
+    for name, given in calls.items():
+        verb = getattr(manifold, name)
+        torch._dynamo.reset()
+        found = torch.compile(verb, fullgraph=True, backend="eager")(*given)
+        torch.testing.assert_close(found, verb(*given), msg=lambda m, name=name: f"{name}: {m}")

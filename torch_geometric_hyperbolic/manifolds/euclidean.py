@@ -41,7 +41,8 @@ class Euclidean(Manifold):
         _check_widths(x=x, y=y)
         d = y - x
         wide = d.double()  # holds the square of every float32
-        distance = safe_sqrt(dot(wide, wide)).to(torch.result_type(d, 1.0))
+        dtype = d.dtype if d.is_floating_point() else torch.get_default_dtype()
+        distance = safe_sqrt(dot(wide, wide)).to(dtype)
         return distance if keepdim else distance.squeeze(-1)
 
     def log0(self, x: Tensor) -> Tensor:

@@ -78,6 +78,8 @@ class FrechetMeanAggregation(MidpointAggregation):
 
 def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifold) -> Tensor:
     """:class:`FrechetMeanAggregation` of points ``[N, ambient_dim]`` as a function."""
+    if manifold.flat:
+        return midpoint(x, groups, weight, manifold)  # the weighted mean, both
     points = manifold.to_ball(x)[0].double()
     c = torch.as_tensor(manifold.c, dtype=torch.float64, device=x.device)
     group = groups.of_elements(x.size(0))

@@ -15,6 +15,7 @@ from torch_geometric_hyperbolic.checks import (
     is_readable,
 )
 from torch_geometric_hyperbolic.geometry._numerics import bounded_exp
+from torch_geometric_hyperbolic.kernels import pair_distances
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 
@@ -33,7 +34,7 @@ class FermiDiracDecoder(torch.nn.Module):
     logarithm. Invariant to isometries. Cost :math:`O(F)` per pair of nodes.
 
     Points more than about 10 apart have probability 0 in float32. Losses and rankings of such pairs
-    want the logits, ``sigmoid=False``; PyG's ``GAE.recon_loss`` and ``GAE.test`` take probabilities.
+    want the logits (``sigmoid=False``); PyG's ``GAE.recon_loss`` and ``test`` use probabilities.
 
     Args:
         manifold (Manifold): The space of the points.
@@ -96,14 +97,15 @@ class FermiDiracDecoder(torch.nn.Module):
         return self._decode(self.manifold.dist(z[source], z[target]), sigmoid)
 
     def forward_all(self, z: Tensor, sigmoid: bool = True) -> Tensor:
-        """Probabilities of all links, ``[N, N]``, or their logits. :math:`O(N^2 F)`.
+        """Probabilities of all links, ``[N, N]``, or their logits. :math:`O(N^2 F)` time, and
+        :math:`O(N^2)` memory where distances are fused, which are then once differentiable.
 
         Args:
             z (torch.Tensor): Points on ``manifold``, ``[N, ambient_dim]``.
             sigmoid (bool, optional): Whether to return probabilities. (default: :obj:`True`)
         """
         check_points(z, "z", dim=2)
-        return self._decode(self.manifold.dist(z[:, None], z[None]), sigmoid)
+        return self._decode(pair_distances(z[None], z[None], self.manifold)[0], sigmoid)
 
     def _decode(self, distance: Tensor, sigmoid: bool) -> Tensor:
         logits = (self.r - distance.square()) * bounded_exp(-self.log_t)
