@@ -61,9 +61,11 @@ def command_report(args: argparse.Namespace) -> None:
     cells = table_cells(records)
     table = markdown_table(cells)
     if args.readme is not None:
-        fill_readme(args.readme, markdown_table(twin_cells(cells)))
+        around_markers(args.readme)  # before pictures are drawn
     for path in write_pictures(records, args.out):
         print(f"wrote {path}", file=sys.stderr)
+    if args.readme is not None:
+        fill_readme(args.readme, markdown_table(twin_cells(cells)))
     write_text(args.out / "table.md", table)
     write_text(args.out / "table.csv", csv_table(cells))
     print(table, end="")
@@ -247,8 +249,8 @@ def csv_table(cells: list[list[str]]) -> str:
     return file.getvalue()
 
 
-def fill_readme(path: Path, table: str) -> None:
-    """Replaces what stands between the two markers of a Markdown file."""
+def around_markers(path: Path) -> tuple[str, str]:
+    """What stands before and after the two markers of a Markdown file."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -257,6 +259,12 @@ def fill_readme(path: Path, table: str) -> None:
     _, end, tail = rest.partition(END)
     if not (begin and end):
         raise UsageError(f"--readme: the file lacks the lines {BEGIN} and {END} (got {path})")
+    return head, tail
+
+
+def fill_readme(path: Path, table: str) -> None:
+    """Replaces what stands between the two markers of a Markdown file."""
+    head, tail = around_markers(path)
     write_text(path, f"{head}{BEGIN}\n\n{table}\n{END}{tail}")
 
 
