@@ -105,7 +105,7 @@ def fit(graph: Data, config: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
             if not z.isfinite().all():
                 raise Diverged(f"--lrs: points became no numbers (got {config['lr']:g})")
             found = {"val": area(model, z, val), "test": area(model, z, test), "epoch": epoch}
-            found["curvature"] = torch.as_tensor(manifold.c).item()
+            found["curvature"] = torch.as_tensor(manifold.c, dtype=torch.float64).item()
         if found["val"] > best["val"]:
             best, points = found, z
     about = {key: config[key] for key in KEPT}

@@ -141,5 +141,5 @@ def curvatures(model: nn.Module) -> dict[str, float]:
     found = {}
     for place, module in model.named_modules():
         if isinstance(module, PoincareBall | Lorentz):
-            found[place] = torch.as_tensor(module.c).item()
+            found[place] = torch.as_tensor(module.c, dtype=torch.float64).item()
     return found

@@ -33,7 +33,7 @@ def describe_model(config: dict[str, Any], model: nn.Module) -> dict[str, Any]:
     """The arguments of `HyperbolicDGCNN` that rebuild the network, in JSON's types."""
     space: dict[str, Any] = {"name": model.manifold.name}
     if config["manifold"] != "euclidean":
-        c = torch.as_tensor(model.manifold.c).item()
+        c = torch.as_tensor(model.manifold.c, dtype=torch.float64).item()
         space |= {"c": c, "learnable": config["learnable_curvature"]}
     given = {key: config[key] for key in ("head_channels", "dropout") if config[key] is not None}
     return {

@@ -159,3 +159,14 @@ def test_a_step_may_cross_the_space():
     found = lorentz.log0(lorentz.expmap(x, back, c=1.0), c=1.0)
     expected = torch.tensor([-30.0, 0.0]).double()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
+def test_the_projection_of_a_tangent_vector_has_the_derivative_of_the_projection():
+    """Its value is the vector itself, up to rounding, but not its derivative."""
+    x = lorentz.exp0(torch.tensor([[0.3, -0.8]], dtype=torch.float64), c=0.7).requires_grad_()
+    v = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+    u = lorentz.transp0(x.detach(), v, c=0.7).requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: lorentz.proju(x.detach(), u, c=0.7), u)
+    assert torch.autograd.gradcheck(
+        lambda x: lorentz.proju(lorentz.projx(x, c=0.7), u.detach(), c=0.7), x
+    )

@@ -8,7 +8,7 @@ import torch
 
 from tests.geometry.reference import Ball, exact, mp, relative_error
 from tests.geometry.samples import assert_close, label, moderate_arguments, pick
-from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry import lorentz, poincare
 
 BY_DEFINITION = {
     poincare.mobius_add: Ball.mobius_add,
@@ -109,3 +109,13 @@ def test_rel_coefficients_are_the_scalars_of_rel(dtype):
     for i in range(len(x)):
         expected = Ball.rel(exact(x[i]), exact(y[i]), mp.mpf(0.7))
         assert relative_error(alpha[i] * (y[i] - x[i]) - beta[i] * x[i], expected) < 1e-6
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_point_has_an_image_for_each_of_several_curvatures(inside):
+    x = torch.tensor([[0.1, 0.2] if inside else [30.0, 40.0]])
+    c = torch.tensor([[0.5], [1.0], [2.0]])
+    for model, width in ((poincare, 2), (lorentz, 3)):
+        point = x if model is poincare else torch.cat([x[:, :1], x], dim=1)
+        assert model.projx(point, c=c).shape == (3, width)
+        assert model.exp0(x, c=c).shape == (3, width)

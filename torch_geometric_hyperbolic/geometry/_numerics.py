@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from torch_geometric_hyperbolic.typing import Curvature
 
@@ -178,9 +179,11 @@ def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def beyond_rounding(total: Tensor, terms: Tensor, dtype: torch.dtype) -> Tensor:
-    """The sum of ``terms``, or 0 where their :data:`ROUNDINGS` in ``dtype`` may be all of it."""
+    """The sum of ``terms``, or 0 where their :data:`ROUNDINGS` in ``dtype`` may be all of it; its
+    gradient is that of the sum there too.
+    """
     noise = ROUNDINGS * torch.finfo(dtype).eps * terms.abs().sum(dim=-1, keepdim=True)
-    return torch.where(total.abs() <= noise, 0.0, total)
+    return total - torch.where(total.abs() <= noise, total, 0.0).detach()
 
 
 def _over_root(
@@ -243,7 +246,7 @@ def _none(mask: Tensor) -> bool:
     """
     hidden = torch.compiler.is_compiling() or torch.jit.is_tracing() or isinstance(mask, FakeTensor)
     hidden = hidden or mask.device.type != "cpu" or torch._C._are_functorch_transforms_active()
-    return not hidden and not mask.any()
+    return not (hidden or get_proxy_mode() is not None) and not mask.any()
 
 
 def _shorten(v: Tensor, c: Curvature, too_long: Tensor, length: float) -> Tensor:
@@ -261,7 +264,8 @@ def clip_length(v: Tensor, c: Curvature, longest: float = MAX_LENGTH) -> Tensor:
     r"""Shorten float64 vectors to :math:`\sqrt c \|v\| \le` ``longest``."""
     with torch.no_grad():
         too_long = c * dot(v, v) > longest**2
-    return v if _none(too_long) else _shorten(v, c, too_long, longest)
+    alike = too_long.shape[:-1] == v.shape[:-1]  # not where every point has curvatures of its own
+    return v if alike and _none(too_long) else _shorten(v, c, too_long, longest)
 
 
 def split_step(c: Curvature) -> Curvature:
@@ -300,7 +304,7 @@ def project(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
     """
     smallest, own = MIN_GAP[x.dtype], gap(x, c)
     outside = ~(own >= smallest)  # also where the square overflowed
-    if _none(outside):
+    if outside.shape[:-1] == x.shape[:-1] and _none(outside):
         return x, own
     inside = _shorten(x.double(), c, outside, (1 - 2 * smallest) ** 0.5).to(x.dtype)
     return inside, gap(inside, c)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry._numerics import asinhc, safe_sqrt
-from torch_geometric_hyperbolic.geometry._precision import lift
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels._space import curvature
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.edge_coefficients import edge_coefficients
@@ -40,9 +40,10 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
         tensor([[[0., 2., 4.],
                  [1., 1., 3.]]])
     """
-    if fused_engine(x) is None:
+    if torch.is_autocast_enabled(x.device.type):
+        x, y = x.to(working_dtype(x)), y.to(working_dtype(y))
+    if fused_engine(x) is None or x.dtype != working_dtype(x):
         return manifold.dist(x[:, :, None], y[:, None])
-    x, y = lift(x, "x"), lift(y, "y")
     edges, rows, columns = x.size(0), x.size(1), y.size(1)
     c = curvature(manifold, x)
     p_x, gap_x = to_ball(x.flatten(0, 1), manifold, c)

@@ -53,7 +53,9 @@ class Manifold(GeooptManifold):
 
     @abc.abstractmethod
     def projx(self, x: Tensor) -> Tensor:
-        """Points of the manifold from any finite vectors ``[..., ambient_dim]``; points stay."""
+        """Points of the manifold from any finite vectors ``[..., ambient_dim]``; points stay, and
+        may be returned as ``x`` itself.
+        """
 
     @abc.abstractmethod
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:

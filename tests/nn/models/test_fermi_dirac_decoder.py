@@ -212,3 +212,9 @@ def test_gradients_are_finite_where_the_temperature_has_run_away(log_t):
     torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.ones(3)).backward()
     for gradient in (z.grad, model.r.grad, model.log_t.grad):
         assert gradient.isfinite().all()
+
+
+def test_flat_points_in_half_precision_have_all_pairs_too():
+    model, z = FermiDiracDecoder(Euclidean()).bfloat16(), torch.randn(4, 3).bfloat16()
+    pairs = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T
+    assert torch.equal(model.forward_all(z).flatten(), model(z, pairs))

@@ -112,7 +112,7 @@ class FermiDiracDecoder(torch.nn.Module):
         return logits.sigmoid() if sigmoid else logits
 
     def __repr__(self) -> str:
-        name, r, t = type(self).__name__, self.r.detach(), self.log_t.detach().exp()
+        name, r, t = type(self).__name__, self.r.detach(), bounded_exp(self.log_t.detach())
         shown = f", r={r.item():.6g}, t={t.item():.6g}" if has_values(r) else ""
         return f"{name}(manifold={self.manifold}{shown})"
 
