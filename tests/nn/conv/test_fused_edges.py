@@ -447,7 +447,7 @@ def test_other_networks_are_not_fused(path):
         (lambda v: linear(v), "messages"),
         (torch.sin, "messages"),
         (Sequential(ReLU(), linear), "messages"),
-        (gnn.MLP([6, 5]), "messages"),
+        (gnn.MLP([6, 5], dropout=[0.5]), "messages"),
     ]
     for nn, expected in networks:
         assert path(make_conv(nn, "max", BALL), *case()) == expected
