@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, PairOptTensor
 
-from torch_geometric_hyperbolic.checks import is_readable
+from torch_geometric_hyperbolic.checks import has_values, is_readable
 from torch_geometric_hyperbolic.kernels.dispatch import in_transforms
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split, split_first_linear
@@ -73,8 +73,8 @@ class EdgeMessages(MessagePassing):
 
     def _reduces_segments(self, messages: Tensor) -> bool:
         """Whether sorted edges are reduced as segments, which is faster than scatter."""
-        if in_transforms():
-            return False
+        if in_transforms() or not (has_values(messages) or torch.compiler.is_compiling()):
+            return False  # torch-scatter's would look for values
         reduce = REDUCTIONS.get(type(self.aggr_module))
         if reduce not in ("max", "min"):
             return reduce is not None
