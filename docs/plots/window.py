@@ -16,7 +16,7 @@ def main() -> None:
     """Left the points and the window's geodesics in the disk, right the vectors the layer gets."""
     torch.manual_seed(7)
     ball = PoincareBall()
-    points = ball.random(140, 2, std=1.06)
+    points = ball.random(140, 2, std=0.75 * 2**0.5)
     edge_index = knn_graph(points, k=7, manifold=ball)
     pivot = int((ball.dist0(points) - 2.2).abs().argmin())
     neighbours = edge_index[0, edge_index[1] == pivot]
