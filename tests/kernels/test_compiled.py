@@ -202,6 +202,33 @@ def test_it_works_in_a_forked_process():
     assert done.returncode == 0, done.stderr
 
 
+WITHOUT_FORKS = """
+import os
+
+import torch
+import torch_geometric
+
+del os.register_at_fork
+from torch_geometric_hyperbolic.manifolds import PoincareBall
+from torch_geometric_hyperbolic.nn import knn_graph
+
+ball = PoincareBall()
+print(knn_graph(ball.random(5, 3), 2, manifold=ball).shape)
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there it is as it is")
+def test_it_works_where_processes_do_not_fork():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_FORKS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "torch.Size([2, 10])"
+
+
 # Machine code ----------------------------------------------------------------------------------
 
 

@@ -87,4 +87,5 @@ def _forget_threads() -> None:
     _pool, _starting = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_threads)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_threads)
