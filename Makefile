@@ -20,7 +20,7 @@ engines: ## build torch-scatter and torch-cluster again if they are missing
 test: setup ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-demo: setup ## train the hyperbolic and Euclidean twins on embedded data (minutes)
+demo: setup ## train the hyperbolic and Euclidean twins on generated data (minutes)
 	$(BIN)/python benchmarks/demo.py $(ARGS)
 
 bench: setup ## time layers, graphs and a training step beside their peers (twenty minutes)

@@ -23,7 +23,7 @@ def add_cloud_arguments(parser: argparse.ArgumentParser, data: str | None = "pri
         "--data",
         default=data,
         metavar="DATA",
-        help="primitives: the embedded, generated ShapePrimitives; "
+        help="primitives: the generated ShapePrimitives; "
         "PATH or modelnet:PATH: folder in the modelnet40_ply_hdf5_2048 layout "
         "(an empty one is filled by download); meshes:PATH or meshes10:PATH: "
         "PyG's ModelNet40/10, points sampled on its OFF meshes"

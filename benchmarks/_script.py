@@ -42,7 +42,7 @@ class Benchmark:
         check (callable): Raises a `UsageError` for flags of `train` that contradict each other.
         eval_config (callable): The checkpoint's configuration with the flags of `eval` applied.
         data_name (callable): The value of `--data` as results call it, without any path.
-        embedded (callable): Whether data of that name needs no `--data` in `eval`.
+        generated (callable): Whether data of that name needs no `--data` in `eval`.
         load (callable): Configuration and value of `--data` to samples.
         make_task (callable): Configuration to how samples meet the model.
         build (callable): Configuration, with the `shape` of a stored sample, and number of classes
@@ -63,7 +63,7 @@ class Benchmark:
     check: Callable[[argparse.Namespace], None]
     eval_config: Callable[[dict[str, Any], argparse.Namespace], dict[str, Any]]
     data_name: Callable[[str], str]
-    embedded: Callable[[str], bool]
+    generated: Callable[[str], bool]
     load: Callable[[dict[str, Any], str], Splits]
     make_task: Callable[[dict[str, Any]], Task]
     build: Callable[[dict[str, Any], int], nn.Module]
@@ -229,7 +229,7 @@ def command_eval(benchmark: Benchmark, args: argparse.Namespace) -> None:
     else:
         model, state = load_model(benchmark, args.checkpoint, args.which)
     trained_on = state["config"]["data"]
-    if args.data is None and not benchmark.embedded(trained_on):
+    if args.data is None and not benchmark.generated(trained_on):
         raise UsageError(f"--data is needed: this run was trained on {trained_on}")
     config = benchmark.eval_config(state["config"], args)
     data = benchmark.load(config, args.data or trained_on)

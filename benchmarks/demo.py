@@ -1,7 +1,7 @@
 """A few minutes' demonstration: a hyperbolic network and its Euclidean twin learn to tell shapes.
 
 Trains two networks of equal size, seed and data, one in the Poincare ball and one in Euclidean
-space, on the embedded ShapePrimitives, through the same loop as the benchmark; then prints a table
+space, on the generated ShapePrimitives, through the same loop as the benchmark; then prints a table
 and draws learning curves, confusion matrices and the learnt embeddings:
 
     python benchmarks/demo.py

@@ -5,7 +5,7 @@ H-Conv 0.2 or hyperbolic edge convolutions on MNIST or CIFAR-10 (or, with no dow
 bars, discs and rings) in the Poincare ball, on the hyperboloid, or in Euclidean space as the twin
 of equal size:
 
-    python benchmarks/images.py train                              # embedded data
+    python benchmarks/images.py train                              # generated data
     python benchmarks/images.py train --data mnist:mnist.npz
     python benchmarks/images.py train --data mnist:mnist.npz --manifold euclidean
     python benchmarks/images.py train --data cifar10:cifar-10-batches-py --flip --layer hconv1
@@ -72,7 +72,7 @@ BENCHMARK = Benchmark(
     check=check_image_net_arguments,
     eval_config=lambda config, args: config,
     data_name=data_name,
-    embedded=lambda name: name == GENERATED,
+    generated=lambda name: name == GENERATED,
     load=load_splits,
     make_task=make_task,
     build=build_image_net,

@@ -1,9 +1,9 @@
 """Hyperbolic point-cloud classification: train, evaluate and report.
 
-Trains `HyperbolicDGCNN` on ModelNet40 (or, with no download, on the embedded ShapePrimitives) in
+Trains `HyperbolicDGCNN` on ModelNet40 (or, with no download, on the generated ShapePrimitives) in
 the Poincare ball, on the hyperboloid, or in Euclidean space as the twin of equal size:
 
-    python benchmarks/modelnet40.py train                          # embedded data
+    python benchmarks/modelnet40.py train                          # generated data
     python benchmarks/modelnet40.py train --data DIR --num-points 512 --epochs 2
     python benchmarks/modelnet40.py train --data DIR --manifold euclidean
     python benchmarks/modelnet40.py eval --checkpoint OUT/NAME/checkpoint.pt --data DIR
@@ -109,7 +109,7 @@ BENCHMARK = Benchmark(
     check=check_arguments,
     eval_config=eval_config,
     data_name=data_name,
-    embedded=lambda name: name == "primitives",
+    generated=lambda name: name == "primitives",
     load=load_splits,
     make_task=make_task,
     build=build_dgcnn,

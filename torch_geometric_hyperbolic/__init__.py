@@ -1,4 +1,4 @@
-"""Hyperbolic geometry for PyTorch Geometric."""
+"""Hyperbolic neural layers for PyTorch Geometric."""
 
 import importlib
 from types import ModuleType

@@ -21,8 +21,8 @@ _validation = os.environ.get("TGH_VALIDATION", "0") == "1"
 
 
 def set_validation(enabled: bool) -> None:
-    """Switch checks of values on or off: of the indices in ``edge_index`` and in ``HConv``'s
-    ``offset``, and of the signs of weights; off unless ``TGH_VALIDATION=1``.
+    """Switch checks of values on or off: checks of the indices in ``edge_index`` and in
+    ``HConv``'s ``offset``, and of the signs of weights. Off unless ``TGH_VALIDATION=1``.
     """
     global _validation
     _validation = enabled

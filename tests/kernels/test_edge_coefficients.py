@@ -267,7 +267,7 @@ def test_gradients_are_not_differentiable_again():
     size = SIZES["ragged"]
     given = leaves(random_inputs(size))
     out = edge_coefficients(*given, 1.0, *random_graph(size), DOUBLE)[0].sum()
-    message = r"^edge_coefficients is once differentiable \(got create_graph=True\); "
+    message = r"^edge_coefficients is differentiable once \(got create_graph=True\); "
     with pytest.raises(RuntimeError, match=message):
         torch.autograd.grad(out, given, create_graph=True)
 

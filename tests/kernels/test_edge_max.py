@@ -224,7 +224,7 @@ def test_gradients_are_not_differentiable_again():
     *inputs, rowptr, col = random_terms(SIZES["ragged"], 4)
     given = leaves(inputs)
     out = edge_max(*given, rowptr, col, random_signs(4))[0].sum()
-    message = r"^edge_max is once differentiable \(got create_graph=True\); "
+    message = r"^edge_max is differentiable once \(got create_graph=True\); "
     with pytest.raises(RuntimeError, match=message):
         torch.autograd.grad(out, given, create_graph=True)
 

@@ -122,7 +122,7 @@ def test_gradients_are_not_differentiable_again():
     *inputs, rowptr, col = random_terms(SIZES["ragged"])
     given = leaves(inputs)
     out = edge_sum(*given, rowptr, col, 0.0).sum()
-    message = r"^edge_sum is once differentiable \(got create_graph=True\); "
+    message = r"^edge_sum is differentiable once \(got create_graph=True\); "
     with pytest.raises(RuntimeError, match=message):
         torch.autograd.grad(out, given, create_graph=True)
 

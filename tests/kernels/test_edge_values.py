@@ -92,7 +92,7 @@ def test_gradients_are_not_differentiable_again():
     *inputs, rowptr, col = random_terms(SIZES["ragged"])
     given = leaves(inputs)
     out = edge_values(*given, rowptr, col).sum()
-    message = r"^edge_values is once differentiable \(got create_graph=True\); "
+    message = r"^edge_values is differentiable once \(got create_graph=True\); "
     with pytest.raises(RuntimeError, match=message):
         torch.autograd.grad(out, given, create_graph=True)
 

@@ -361,7 +361,7 @@ def test_gradients_are_not_differentiable_again(space, function):
     x = points(manifold, [0.5, 1.0]).requires_grad_()
     out = function(x, manifold)
     out = out if function is exp0 else out[2]
-    message = rf"^{function.__name__} is once differentiable \(got create_graph=True\); "
+    message = rf"^{function.__name__} is differentiable once \(got create_graph=True\); "
     with pytest.raises(RuntimeError, match=message):
         torch.autograd.grad(out.sum(), x, create_graph=True)
 

@@ -26,13 +26,13 @@ class ModelNetPoints(PointClouds):
     Reads straight from the HDF5 files and never writes into an existing :obj:`root`. Expected in
     :obj:`root`, or in its sub-folder :obj:`modelnet40_ply_hdf5_2048`:
 
-    * :obj:`train_files.txt`, :obj:`test_files.txt`: the HDF5 files of each split, one a line;
-      leading directories are ignored, the files lie beside the list
+    * :obj:`train_files.txt`, :obj:`test_files.txt`: the HDF5 files of each split, one per line;
+      leading directories are ignored, as the files lie beside the list
     * :obj:`shape_names.txt`: the class names, line number = label
     * the HDF5 files with :obj:`data` (``[N, P, 3]``, float16 or float32, any :obj:`P`) and
       :obj:`label` (``[N]`` or ``[N, 1]``, any integer type)
 
-    If :obj:`root` is missing or empty, the official archive (2,048 points a cloud, about 0.4 GB)
+    If :obj:`root` is missing or empty, the official archive (2,048 points per cloud, about 0.4 GB)
     is downloaded, checked against its MD5 digest and unpacked beside :obj:`root`, and only then
     renamed to :obj:`root`. Where several processes start together, let one of them do this first.
 

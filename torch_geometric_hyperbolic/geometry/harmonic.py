@@ -17,10 +17,10 @@ of all frequencies :math:`\lambda` and directions :math:`\omega`; for point mass
 An isometry of the space turns plane waves into plane waves of the same frequency. It mixes
 directions, so the integral over all of them does not change; the right-hand side shows it at once.
 
-The *heat kernel* :math:`K_t(d)` is the density at distance :math:`d` of what was a point mass a
-time :math:`t` ago, :math:`\partial_t K = \Delta K`: the bell curve of the space. To smooth a signal
-with it multiplies every plane wave by :math:`e^{-t (\lambda^2 + c \rho^2)}` and hence the power by
-the square of that.
+The *heat kernel* :math:`K_t(d)` is the density of heat at distance :math:`d` from the one point
+where all of it was a time :math:`t` ago, :math:`\partial_t K = \Delta K`: the bell curve of the
+space. Smoothing a signal with it multiplies every plane wave by
+:math:`e^{-t (\lambda^2 + c \rho^2)}` and hence the power by the square of that.
 
 Both are written with :math:`r = \sqrt c\, d` and :math:`\operatorname{sinhc} s = \sinh(s) / s`,
 entire functions of :math:`c\,d^2`, so that :math:`c = 0` is Euclidean space by the same formula and

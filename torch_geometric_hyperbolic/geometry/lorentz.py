@@ -238,7 +238,7 @@ def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
     r"""Busemann function
     :math:`-(1/\sqrt c) \log \bigl( \sqrt c\,(X_0 - \langle X_s, \omega \rangle) \bigr)`.
 
-    See :func:`torch_geometric_hyperbolic.geometry.poincare.busemann`, in which it runs: of the
+    Computed as :func:`torch_geometric_hyperbolic.geometry.poincare.busemann` of the
     stereographic image, whose gap :math:`2 / (1 + \sqrt c X_0)` is known, so that nothing cancels
     towards :math:`\omega`.
 

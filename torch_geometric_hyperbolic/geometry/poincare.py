@@ -27,7 +27,8 @@ from torch_geometric_hyperbolic.typing import Curvature
 def projx(x: Tensor, *, c: Curvature) -> Tensor:
     """Move points at or beyond the boundary back along their ray; others are unchanged.
 
-    At it are points with a gap below :math:`2^{-23}` in float32, :math:`2^{-49}` in float64.
+    A point is at the boundary if its gap is below :math:`2^{-23}` in float32, :math:`2^{-49}` in
+    float64.
 
     Args:
         x (torch.Tensor): any vectors, ``[..., n]``.
@@ -61,7 +62,7 @@ def with_gap(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
 def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
     r"""Geodesic distance :math:`(2/\sqrt c) \operatorname{asinh} \sqrt q`.
 
-    No clamp, relative accuracy at every radius (of float64 points to radius 18, then less), and
+    No clamp, relative accuracy at every radius (for float64 points to radius 18, then less), and
     gradient 0 (a subgradient) at ``x == y``.
 
     Args:
@@ -254,7 +255,7 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from the origin to ``x``: :math:`g_x v`, ``[..., n]`` both.
+    r"""Parallel transport from the origin to ``x``: :math:`g_x v`; both vectors ``[..., n]``.
 
     Example:
         >>> import torch
@@ -266,7 +267,7 @@ def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`, ``[..., n]`` both.
+    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`; both vectors ``[..., n]``.
 
     Example:
         >>> import torch

@@ -12,7 +12,7 @@ def refuse_second_derivatives(name: str) -> None:
     """Raise a :class:`RuntimeError` in a backward pass that is itself to be differentiated."""
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         raise RuntimeError(
-            f"{name} is once differentiable (got create_graph=True); "
+            f"{name} is differentiable once (got create_graph=True); "
             "torch_geometric_hyperbolic.kernels.set_fused(False) makes layers twice differentiable"
         )
 

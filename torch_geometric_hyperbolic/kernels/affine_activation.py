@@ -29,7 +29,7 @@ def affine_activation(
         slope (float): of the activation: 0 for a ReLU, 1 for none.
 
     Returns:
-        ``[M, F]``, as ``z``; once differentiable in ``z``, ``scale`` and ``shift``.
+        ``[M, F]``, as ``z``; differentiable once in ``z``, ``scale`` and ``shift``.
     """
     y = scale * z + shift
     low = slope * y if slope != 0 else 0.0

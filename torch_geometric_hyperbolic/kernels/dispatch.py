@@ -16,8 +16,8 @@ _fused = os.environ.get("TGH_FUSED", "1") == "1"
 def set_fused(enabled: bool) -> None:
     """Switch the fused operators of layers on or off; on unless ``TGH_FUSED=0``.
 
-    Without them layers run the same formulas in plain PyTorch: slower, more memory, equal up to
-    rounding.
+    Without them layers run the same formulas in plain PyTorch: slower and with more memory, and
+    the results are equal up to rounding.
 
     Example:
         >>> import torch

@@ -181,7 +181,7 @@ def edge_coefficients(
         dtype (torch.dtype): of the result.
 
     Returns:
-        :math:`\alpha` and :math:`\beta` of each edge, ``[E]``; once differentiable in points, gaps
+        :math:`\alpha` and :math:`\beta` of each edge, ``[E]``; differentiable once in points, gaps
         and ``c``.
     """
     given = (points_i, gap_i, points_j, gap_j, c, unit, rowptr, col, dtype)

@@ -83,7 +83,7 @@ def edge_max(
         The chosen :math:`z` ``[M, F]`` (0 for a target without edges; the first NaN where there is
         one), the edge it came from ``[M, F]`` (int32; any one of those equal up to rounding; -1 for
         none), and :math:`\sum_e z_e` and :math:`\sum_e z_e^2` over all edges, ``[F]``, float64.
-        Once differentiable in the first five arguments.
+        Differentiable once in the first five arguments.
     """
     return edge_max_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col, sign)
 

@@ -69,7 +69,7 @@ def edge_sum(
         slope (float): of the activation below zero.
 
     Returns:
-        Sums, ``[M, F]``, 0 for a target without edges. Once differentiable in the first five
+        Sums, ``[M, F]``, 0 for a target without edges. Differentiable once in the first five
         arguments.
     """
     return edge_sum_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col, slope)

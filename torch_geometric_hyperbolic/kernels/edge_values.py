@@ -64,7 +64,7 @@ def edge_values(
         col (torch.Tensor): source of each edge, ``[E]``, int32.
 
     Returns:
-        Values, ``[E, F]``, in the dtype of ``absolute``. Once differentiable in the first five
+        Values, ``[E, F]``, in the dtype of ``absolute``. Differentiable once in the first five
         arguments.
     """
     _, z = edge_values_reference(absolute, relative_i, relative_j, alpha, beta, rowptr, col)

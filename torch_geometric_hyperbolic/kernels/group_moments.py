@@ -36,7 +36,7 @@ def group_moments(points: Tensor, weight: Tensor, index: Tensor, num_groups: int
 
     Returns:
         Means ``[G, S, n]``, variances ``[G, S]`` and sums ``[G, S]``; 0 where all weights are 0, as
-        in a group without points. Once differentiable in points and weights where fused.
+        in a group without points. Differentiable once in points and weights where fused.
 
     Example:
         >>> import torch

@@ -41,7 +41,7 @@ def linear_max(
         sign (torch.Tensor): 1 for the largest, -1 for the smallest value, ``[F]``, float64.
 
     Returns:
-        As :func:`edge_max`. Once differentiable in the first three arguments.
+        As :func:`edge_max`. Differentiable once in the first three arguments.
 
     Example:
         >>> import torch

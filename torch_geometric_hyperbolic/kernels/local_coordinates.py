@@ -43,7 +43,7 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
             (default: ``n``)
 
     Returns:
-        Coordinates ``[E, rank]``, in the dtype of ``v``. Once differentiable where fused.
+        Coordinates ``[E, rank]``, in the dtype of ``v``. Differentiable once where fused.
 
     Example:
         >>> import torch

@@ -27,7 +27,7 @@ def move(x: Tensor, v: Tensor, manifold: Manifold) -> Tensor:
         manifold (Manifold): the space of ``x``.
 
     Returns:
-        Points of ``manifold``, ``[..., ambient_dim]``. :math:`O(N F)`; once differentiable where
+        Points of ``manifold``, ``[..., ambient_dim]``. :math:`O(N F)`; differentiable once where
         fused.
 
     Example:

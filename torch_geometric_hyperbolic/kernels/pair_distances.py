@@ -30,7 +30,7 @@ def pair_distances(x: Tensor, y: Tensor, manifold: Manifold) -> Tensor:
         manifold (Manifold): their space.
 
     Returns:
-        Distances, ``[E, P, Q]``; once differentiable where fused, with gradient 0 where they are 0.
+        Distances, ``[E, P, Q]``; differentiable once where fused, with gradient 0 where they are 0.
 
     Example:
         >>> import torch

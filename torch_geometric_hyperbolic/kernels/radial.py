@@ -28,7 +28,7 @@ def ball_and_log(
     Returns:
         Points of the ball ``[..., channels]`` (float64 for the hyperboloid), their gaps
         ``[..., 1]`` in float64, and tangent vectors at the origin ``[..., channels]``.
-        :math:`O(N F)`; once differentiable where fused.
+        :math:`O(N F)`; differentiable once where fused.
 
     Example:
         >>> import torch
@@ -56,7 +56,7 @@ def exp0(v: Tensor, manifold: Manifold) -> Tensor:
         manifold (Manifold): the space.
 
     Returns:
-        Points on ``manifold``, ``[..., ambient_dim]``. :math:`O(N F)`; once differentiable where
+        Points on ``manifold``, ``[..., ambient_dim]``. :math:`O(N F)`; differentiable once where
         fused.
 
     Example:
@@ -80,7 +80,7 @@ def log0(x: Tensor, manifold: Manifold) -> Tensor:
         manifold (Manifold): their space.
 
     Returns:
-        Tangent vectors at the origin, ``[..., channels]``. :math:`O(N F)`; once differentiable
+        Tangent vectors at the origin, ``[..., channels]``. :math:`O(N F)`; differentiable once
         where fused.
 
     Example:

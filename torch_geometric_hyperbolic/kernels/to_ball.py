@@ -30,7 +30,7 @@ def to_ball(x: Tensor, manifold: Manifold, c: Tensor | None = None) -> tuple[Ten
 
     Returns:
         Points of the ball ``[..., channels]`` (float64 for the hyperboloid) and their gaps
-        ``[..., 1]`` in float64. :math:`O(N F)`; once differentiable where fused.
+        ``[..., 1]`` in float64. :math:`O(N F)`; differentiable once where fused.
 
     Example:
         >>> import torch

@@ -27,7 +27,7 @@ def wide_linear(x: Tensor, weight: Tensor) -> Tensor:
         weight (torch.Tensor): ``[F', F]``, float32 or float64.
 
     Returns:
-        ``[N, F']``, float64. :math:`O(N F F')`; once differentiable where fused.
+        ``[N, F']``, float64. :math:`O(N F F')`; differentiable once where fused.
 
     Example:
         >>> import torch

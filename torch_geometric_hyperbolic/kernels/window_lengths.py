@@ -30,7 +30,7 @@ def window_lengths(v: Tensor | EdgeVectors, rowptr: Tensor) -> tuple[Tensor, Ten
         rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
 
     Returns:
-        Lengths of windows, ``[M, 2]``, and of vectors, ``[E, 3]``. Once differentiable where fused;
+        Lengths of windows, ``[M, 2]``, and of vectors, ``[E, 3]``. Differentiable once where fused;
         the gradient of a length that is 0 is 0.
 
     Example:

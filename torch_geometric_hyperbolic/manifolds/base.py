@@ -14,8 +14,8 @@ from torch_geometric_hyperbolic.typing import Curvature
 class Manifold(GeooptManifold):
     r"""A space whose points are the features of nodes.
 
-    Layers are defined by four verbs on *intrinsic* vectors (``n = channels`` entries, whatever
-    the number of coordinates of a point):
+    Layers are defined by four functions of the space, its *verbs*, on *intrinsic* vectors
+    (``n = channels`` entries, whatever the number of coordinates of a point):
 
     ============== ==================================================== ==============
     verb           meaning                                              Euclidean twin
@@ -185,8 +185,8 @@ class Manifold(GeooptManifold):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Points ``exp0(v)`` of normal ``v`` whose length is about ``std`` for any number of
-        channels, the last entry of ``size``.
+        """Points ``exp0(v)`` of normally distributed ``v`` whose length is about ``std``, whatever
+        the number of channels, which is the last entry of ``size``.
         """
         v = torch.randn(*size, dtype=dtype, device=device)
         return self.exp0(std / max(v.size(-1), 1) ** 0.5 * v)

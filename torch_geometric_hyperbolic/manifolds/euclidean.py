@@ -8,9 +8,10 @@ from torch_geometric_hyperbolic.manifolds.base import Manifold
 
 
 class Euclidean(Manifold):
-    r"""Euclidean space :math:`\mathbb{R}^n`: the same verbs, the limit of the others as
-    :math:`c \to 0`, up to the ball's metric, which is four times the Euclidean one: its ``dist``,
-    ``norm`` and ``busemann`` are twice these, ``inner`` is four times, ``egrad2rgrad`` a quarter.
+    r"""Euclidean space :math:`\mathbb{R}^n`, with verbs that are the limits of the others as
+    :math:`c \to 0`. Its metric is that of the hyperboloid's limit. The ball's is four times as
+    large: in the limit its ``dist``, ``norm`` and ``busemann`` are twice these, its ``inner`` is
+    four times, and its ``egrad2rgrad`` a quarter.
 
     A layer on :class:`Euclidean` is the ordinary layer: its twin in a comparison.
 

@@ -13,7 +13,7 @@ from torch_geometric_hyperbolic.manifolds.poincare import PoincareBall
 def from_geoopt(manifold: geoopt.Manifold) -> Manifold:
     r"""Our manifold with the curvature of one of geoopt's.
 
-    geoopt's parameters do not mean the same in its classes: ``geoopt.PoincareBall(c)`` has
+    geoopt's parameters mean different things in different classes: ``geoopt.PoincareBall(c)`` has
     curvature :math:`-c`; ``geoopt.Lorentz(k)`` is
     :math:`-X_0^2 + \|X_s\|^2 = -k`, curvature :math:`-1/k`.
     Whether the curvature is learnable is kept; the parameter itself is not shared.

@@ -19,7 +19,8 @@ class Hyperbolic(Manifold):
     A fixed ``c`` is a Python float, exact in every dtype. A learnable one is
     :math:`c_0 e^\rho` with :math:`c_0` the given value and a free parameter :math:`\rho`,
     0 at first, so that it starts at exactly ``c``, stays positive, and learns at a rate that does
-    not depend on its scale. It stays within 1e-26 and 1e26 of ``c``, where :math:`\rho = \pm 60`.
+    not depend on its scale. It stays between 1e-26 and 1e26 times ``c``, where
+    :math:`\rho = \pm 60`.
     """
 
     geometry: ModuleType

@@ -36,11 +36,11 @@ def check_layer(
     """Raise an :class:`AssertionError` if a layer breaks a rule that any graph layer must keep.
 
     In float32 and float64, on small generated graphs, in evaluation mode: outputs lie on the
-    manifold and keep the dtype; nodes and edges may be permuted; graphs in one batch do not see
-    each other; nodes without edges, graphs without edges and duplicate points give points;
-    gradients reach the points; outputs and gradients are finite from the origin to beyond the
-    boundary; copying, pickling and loading a state keep the function; ``reset_parameters`` changes
-    it.
+    manifold and keep the dtype; a permutation of nodes or edges does not change the result; graphs
+    in one batch do not see each other; nodes without edges, graphs without edges and duplicate
+    points give points; gradients reach the points; outputs and gradients are finite from the origin
+    to beyond the boundary; copying, pickling and loading a state keep the function;
+    ``reset_parameters`` changes it.
 
     Args:
         layer (torch.nn.Module): called as ``layer(x, edge_index)``; maps points to points.

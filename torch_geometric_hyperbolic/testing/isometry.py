@@ -34,7 +34,7 @@ def random_isometry(
         length (float, optional): length of the translation, in units of the manifold's distance;
             0 for an isometry that fixes the origin. (default: :obj:`1.0`)
         generator (torch.Generator, optional): source of randomness. (default: :obj:`None`)
-        dtype (torch.dtype, optional): of the points it takes. (default: float64)
+        dtype (torch.dtype, optional): dtype of the points it takes. (default: float64)
 
     Raises:
         TypeError, ValueError: naming the argument, for a ``manifold`` that is not one, no

@@ -7,10 +7,10 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 
 
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, factor: float = 1.0) -> None:
-    """Raise an :class:`AssertionError` unless two tensors agree but for rounding.
+    """Raise an :class:`AssertionError` unless two tensors agree up to rounding.
 
-    That is 1e-5 in float32 and 1e-13 in float64, relative to the largest entry, as rounding errors
-    of sums are, or to 1 where that is larger.
+    Tolerated are 1e-5 in float32 and 1e-13 in float64, relative to the largest entry, as rounding
+    errors of sums are, or to 1 where that is larger.
 
     Args:
         actual (torch.Tensor): what was computed.

@@ -35,8 +35,8 @@ class FrechetMeanAggregation(MidpointAggregation):
     Found from the midpoint by safeguarded Newton steps, in float64. Gradients are those of the
     implicit function :math:`\sum_j w_j \operatorname{rel}(\bar x, x_j) = 0`, as in
     `"Differentiating through the Frechet Mean" <https://arxiv.org/abs/2003.00335>`_: one linear
-    solve with the Hessian, nothing stored per step. Once differentiable where the kernels are
-    fused, twice otherwise.
+    solve with the Hessian, nothing stored per step. It can be differentiated once where the kernels
+    are fused, and twice otherwise.
 
     Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
     the origin. Cost :math:`O(E F)` per step, 3 to 8 steps for points within a few units of length.

@@ -33,8 +33,8 @@ class MidpointAggregation(Aggregation):
         \bar x = \frac{2\, b}{2 - h + \sqrt{h^2 + 4 c V}} .
 
     Equivariant to every isometry. In Euclidean space it is the weighted mean. An empty group gives
-    the origin. Cost :math:`O(E F)`, differentiable in points, weights and curvature, once where the
-    kernels are fused.
+    the origin. Cost :math:`O(E F)`. Differentiable in points, weights and curvature, but only once
+    where the kernels are fused.
 
     Args:
         manifold (Manifold): the space of the points.

@@ -24,8 +24,8 @@ class TangentAggregation(Aggregation):
     :math:`\exp_0 \operatorname{reduce}_j w_j \log_0 \mathbf{x}_j`, and so can be used wherever
     :class:`MidpointAggregation` can. An empty group gives the origin.
 
-    Equivariant to rotations about the origin for ``'mean'`` and ``'sum'``, not to translations. Of
-    points it is once differentiable where the kernels are fused. Cost :math:`O(E F)`.
+    Equivariant to rotations about the origin for ``'mean'`` and ``'sum'``, not to translations. On
+    points it can be differentiated only once where the kernels are fused. Cost :math:`O(E F)`.
 
     Args:
         reduce (str, optional): ``'max'``, ``'min'``, ``'mean'`` or ``'sum'``.

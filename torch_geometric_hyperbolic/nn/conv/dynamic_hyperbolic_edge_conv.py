@@ -26,8 +26,8 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
         k (int): Number of nearest neighbours.
         aggr (str or Aggregation, optional): See :class:`HyperbolicEdgeConv`.
             (default: :obj:`"max"`)
-        num_workers (int, optional): Of PyG's signature, and not used: threads are as many as
-            PyTorch's. (default: :obj:`1`)
+        num_workers (int, optional): Part of PyG's signature, but not used: the search runs on as
+            many threads as PyTorch does. (default: :obj:`1`)
         manifold (Manifold): The space of the input and output points.
         engine (str, optional): The search, see :func:`torch_geometric_hyperbolic.nn.knn`.
             (default: :obj:`"auto"`)
@@ -40,7 +40,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
     Shapes:
         - **input:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{in})` or a pair of such if
           bipartite; sorted batch vector :math:`(|\mathcal{V}|)` or a pair *(optional)*, or in its
-          place the number of clouds ``batch_size``, all of one size *(optional)*
+          place the number ``batch_size`` of clouds, which are then all of one size *(optional)*
         - **output:** points on ``manifold`` :math:`(|\mathcal{V}|, F_{out})` or
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
 

@@ -28,9 +28,9 @@ from torch_geometric_hyperbolic.nn.conv._adjacency import with_int64
 class EquivariantConv(MessagePassing):
     r"""Message passing by which points move with every isometry of their space and scalars stay.
 
-    Every node carries several points of the space and a vector of ordinary numbers. Distances
-    between points are all that the networks see of them, and the networks' outputs weigh the
-    points:
+    Every node carries several points of the space and a vector of ordinary numbers, its *scalars*.
+    Distances between points are all that the networks see of the points, and the networks' outputs
+    are the points' weights:
 
     .. math::
         \mathbf{m}_{ij} &= \phi_m \bigl( \mathbf{h}_i \, \Vert \, \mathbf{h}_j \, \Vert \,
@@ -42,19 +42,19 @@ class EquivariantConv(MessagePassing):
         \sum_{j \in \mathcal{N}(i)} \sum_b w^{ab}_{ij} \mathbf{x}^b_j \Bigr), \qquad
         w^{ab}_{ij} = \operatorname{softplus}(\mathbf{W} \mathbf{m}_{ij})_{ab} + \epsilon
 
-    with sums of points taken on the hyperboloid and scaled back to it
-    (:class:`~torch_geometric_hyperbolic.nn.MidpointAggregation`, in any model; the weighted mean in
-    flat space), :math:`\epsilon` the rounding of the points' dtype, so that no weight is 0, and
-    :math:`u_i` computed from the mean message as :math:`w` from the messages. So
+    with sums of points taken on the hyperboloid and scaled back to it, as in
+    :class:`~torch_geometric_hyperbolic.nn.MidpointAggregation`, in any model (in flat space it is
+    the weighted mean). :math:`\epsilon` is the rounding of the points' dtype, so that no weight is
+    0, and :math:`u_i` is computed from the mean message as :math:`w` from the messages. So
     the :math:`\mathbf{h}^{\prime}` are invariant, and the points equivariant, to every isometry
     applied to all points of all nodes: :math:`O(n, 1)` in hyperbolic space. That scalars suffice
     for every such function is shown in `"Scalars are universal"
-    <https://arxiv.org/abs/2106.06610>`_; the flat relative is `"E(n) Equivariant Graph Neural
-    Networks" <https://arxiv.org/abs/2102.09844>`_.
+    <https://arxiv.org/abs/2106.06610>`_; the relative in flat space is `"E(n) Equivariant Graph
+    Neural Networks" <https://arxiv.org/abs/2102.09844>`_.
 
     Cost :math:`O(E (P (P + P') F + H (H + P (P + P'))))` for :math:`P` points per node and
     :math:`H` hidden channels, memory :math:`O(E (P (F + P + P') + H))` where the kernels are fused,
-    and then once differentiable; elsewhere :math:`O(E P (P + P') F)`.
+    and then differentiable once; elsewhere :math:`O(E P (P + P') F)`.
 
     Args:
         in_channels (int): Size of each node's vector of scalars; 0 for none.

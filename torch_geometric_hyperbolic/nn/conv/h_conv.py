@@ -42,8 +42,8 @@ class HConv(MessagePassing):
     which starts semi-orthogonal so that pivots keep their radius. A missing neighbour contributes
     the zero vector. Over the graph of an image,
     :func:`~torch_geometric_hyperbolic.nn.grid_graph`, it is
-    :class:`~torch_geometric_hyperbolic.nn.HConv2d` (unless every window is centred on
-    the pixel of its own number, the targets are the windows' pivots: see :doc:`/notes/graphs`).
+    :class:`~torch_geometric_hyperbolic.nn.HConv2d` (where windows are not centred on the pixel of
+    their own number, the windows' pivots are to be the targets: see :doc:`/notes/graphs`).
     Neither is invariant to isometries.
 
     Messages are summed per window and offset, then meet the weights in one matrix product:

@@ -66,7 +66,7 @@ class HConv2d(torch.nn.Module):
 
     Cost :math:`O(H W K F F')` with :math:`K` pixels in a window. On the CPU the fused engine
     holds the relative vectors of a few windows at a time (or of a few images); otherwise memory is
-    :math:`O(H W K F)` per image. Fused, it is once differentiable.
+    :math:`O(H W K F)` per image. Fused, it is differentiable once.
 
     Args:
         in_channels (int): Dimension of the input space.

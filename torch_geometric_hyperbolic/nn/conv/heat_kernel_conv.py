@@ -31,8 +31,8 @@ class HeatKernelConv(MessagePassing):
         {\sum_{k \in \mathcal{N}(i) \cup \{ i \}} K_t(d(\mathbf{x}_i, \mathbf{x}_k))}
 
     where :math:`K_t`, :func:`~torch_geometric_hyperbolic.geometry.harmonic.heat_kernel`, is the
-    density a time :math:`t` after all heat was at one point: near zero time a Gaussian of deviation
-    :math:`\sqrt{2t}` per coordinate, and exactly that on
+    density a time :math:`t` after all heat was at one point: for small times a Gaussian of
+    deviation :math:`\sqrt{2t}` per coordinate, and exactly that on
     :class:`~torch_geometric_hyperbolic.manifolds.Euclidean`. Fine detail fades first: on the whole
     space smoothing multiplies a wave of frequency :math:`\lambda` by
     :math:`e^{-t (\lambda^2 + c \rho^2)}`, :math:`\rho = (n - 1)/2`. Here the sum over a window is

@@ -70,12 +70,12 @@ class HyperbolicEdgeConv(EdgeMessages):
         \mathbf{r}_{ij} = \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j)
 
     where :math:`\mathbf{Q}_i` comes from the window by Gram-Schmidt, the longest and most central
-    vectors first. If the window spans fewer dimensions than there are, the coordinates beyond are
-    0; where vectors are equally long and central, the first of them leads, which makes a
+    vectors first. If the window spans fewer dimensions than there are, the remaining coordinates
+    are 0. Where vectors are equally long and central, the first of them leads, which makes a
     difference only if the window is not symmetric (`"LLoCa" <https://arxiv.org/abs/2505.20280>`_
-    has such frames for Minkowski space). It takes no static graphs, ``x`` must have two
-    dimensions. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory; on a GPU,
-    which waits for no window's size, :math:`F` takes the place of the minimum.
+    has such frames for Minkowski space). With a frame the layer takes no static graphs: ``x`` must
+    have two dimensions. Cost :math:`O(E F \min(k, F) + E F F')` and :math:`O(E (F + F'))` memory;
+    on a GPU, which waits for no window's size, :math:`F` takes the place of the minimum.
 
     If ``nn`` is a linear layer :math:`[W_1 \, W_2]`, or begins with one and is a
     :class:`torch.nn.Sequential` or PyG's :class:`~torch_geometric.nn.MLP` (in training, one without
@@ -84,7 +84,7 @@ class HyperbolicEdgeConv(EdgeMessages):
     is linear in per-edge scalars: :math:`O(N F F' + E (F + F'))` instead of :math:`O(E F F')`.
     Exact to rounding: the products are taken in float64, as their differences cancel. Where a batch
     norm and a monotone activation follow, nothing of size :math:`E F'` is stored, see
-    :doc:`/notes/performance`. So fused, the layer is once differentiable.
+    :doc:`/notes/performance`. Fused in this way, the layer can be differentiated only once.
 
     Args:
         nn (torch.nn.Module): A neural network :math:`h_{\mathbf{\Theta}}` from tangent vectors

@@ -30,7 +30,7 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
     for that see ``frame='local'`` of :class:`HyperbolicEdgeConv`.
 
     Cost :math:`O(k^2 F_{in} + k F_{out})` per node. Fused where :class:`HyperbolicEdgeConv` is,
-    and then once differentiable, with :math:`O(E + N (F_{in} + F_{out}))` memory for the maximum
+    and then differentiable once, with :math:`O(E + N (F_{in} + F_{out}))` memory for the maximum
     over batches of clouds on the CPU; otherwise :math:`O(E (F_{in} + F_{out}))`.
 
     Args:

@@ -35,7 +35,7 @@ class SphericalPowerConv(MessagePassing):
     :func:`~torch_geometric_hyperbolic.geometry.harmonic.spherical_function`: the wave of frequency
     :math:`\lambda` that looks the same in every direction, the cosine's counterpart.
 
-    The window of node :math:`i` is taken for a signal, a sum of point masses
+    The window of node :math:`i` is read as a signal, a sum of point masses
     :math:`f_m = u_m \delta_{\mathbf{x}_i} + v_m k_i^{-1} \sum_j \delta_{\mathbf{x}_j}`. Its
     Helgason-Fourier transform :math:`\hat f_m(\lambda, \omega)` tells how much of the plane wave of
     frequency :math:`\lambda` and direction :math:`\omega` it holds, and
@@ -48,9 +48,9 @@ class SphericalPowerConv(MessagePassing):
     Fourier transform.
 
     All pairs of a window meet: :math:`O(M \sum_i k_i^2)` with :math:`M` frequencies, in memory too
-    (about 1.3 kB per pair for 16), and 64 times that unless :math:`n` is 1 or 3. Repeated edges are
-    repeated neighbours; a node without edges is its pivot alone, of power :math:`u_m^2`. For
-    dimensions other than 1 and 3 the values are those of the formula while
+    (about 1.3 kB per pair for 16 frequencies), and 64 times that unless :math:`n` is 1 or 3.
+    Repeated edges are repeated neighbours; a node without edges has its pivot alone, of power
+    :math:`u_m^2`. For dimensions other than 1 and 3 the values are those of the formula while
     :math:`\lambda d \le 160`.
 
     Args:

@@ -54,10 +54,10 @@ class SteerableConv(MessagePassing):
     An isometry of the space turns all :math:`\operatorname{rel}(\mathbf{x}_i, \cdot)` of a node by
     one :math:`\mathbf{R}_i` in :math:`O(n)`. If the input turns too, :math:`D(\mathbf{R}_j)
     \mathbf{f}_j`, then so does the output, :math:`D(\mathbf{R}_i) \mathbf{f}^{\prime}_i`, under
-    reflections as well. For numbers (``in_order=0``) that means they stay as they are, say all 1.
-    Then the output's order 0, and the length of every order of every channel
+    reflections as well. Input numbers (``in_order=0``, for example all 1) turn by staying as they
+    are. Then the output's order 0, and the length of every order of every channel
     (:func:`order_norms`), are invariant; single components of orders above 0 are not. Layers may be
-    stacked; between them mix channels linearly, or multiply with functions of invariants.
+    stacked; between them mix channels linearly, or multiply by functions of invariants.
 
     Cost :math:`O(E P (K C + M C + M Q) + N P K C C')` and memory for :math:`E P K C` numbers, with
     :math:`C` and :math:`C'` channels, :math:`K` radial functions, :math:`M` input components,
@@ -73,8 +73,8 @@ class SteerableConv(MessagePassing):
             ``harmonics``.
         manifold (Manifold): The space of the points.
         num_radial (int, optional): Number of radial functions. (default: :obj:`8`)
-        radius (float, optional): Length :math:`r` of :math:`\operatorname{rel}` that half of the
-            radial functions lie below. (default: :obj:`1.0`)
+        radius (float, optional): Length :math:`r` of :math:`\operatorname{rel}` below which half
+            of the radial functions lie. (default: :obj:`1.0`)
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing` other than ``aggr``, which is the mean,
             and ``node_dim``.
@@ -152,7 +152,7 @@ class SteerableConv(MessagePassing):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Output components start about as large as those of the input, for neighbours far away."""
+        """Output components start about as large as input components, for neighbours far away."""
         super().reset_parameters()
         for table in (self.coupling, *self.steps):
             table.reset_parameters()

@@ -13,10 +13,10 @@ class EquivariantGNN(torch.nn.Module):
     r"""Layers of :class:`~torch_geometric_hyperbolic.nn.EquivariantConv` on points known only up to
     an isometry of their space: :math:`O(n, 1)`-equivariant end to end.
 
-    The scalars it returns are the same wherever the points lie, and the points move with them. Pool
-    the scalars to classify graphs; read the points where positions are wanted. With
-    ``manifold=Euclidean()`` it is a network for :math:`E(n)`. Cost and derivatives are those of its
-    layers.
+    The scalars it returns are the same wherever the points lie; the points it returns move with the
+    input points. Pool the scalars to classify graphs; read the points where positions are wanted.
+    With ``manifold=Euclidean()`` it is equivariant to :math:`E(n)`. Cost and derivatives are those
+    of its layers.
 
     Args:
         in_channels (int): Size of the scalars given with each node; 0 for none.

@@ -28,9 +28,9 @@ class FermiDiracDecoder(torch.nn.Module):
         p(\mathbf{x}_i, \mathbf{x}_j) = \Bigl( \exp \bigl(
         (d(\mathbf{x}_i, \mathbf{x}_j)^2 - r) / t \bigr) + 1 \Bigr)^{-1}
 
-    For :class:`torch_geometric.nn.GAE` and wherever its
-    :class:`~torch_geometric.nn.models.InnerProductDecoder` goes: an inner product of coordinates
-    means nothing in a curved space, a distance does. Both numbers are learnt, :math:`t` by its
+    It goes wherever the :class:`~torch_geometric.nn.models.InnerProductDecoder` of
+    :class:`torch_geometric.nn.GAE` goes: an inner product of coordinates means nothing in a curved
+    space, a distance does. Both :math:`r` and :math:`t` are learnt, :math:`t` by its
     logarithm. Invariant to isometries. Cost :math:`O(F)` per pair of nodes.
 
     Points more than about 10 apart have probability 0 in float32. Losses and rankings of such pairs
@@ -38,14 +38,14 @@ class FermiDiracDecoder(torch.nn.Module):
 
     Args:
         manifold (Manifold): The space of the points.
-        r (float, optional): Squared distance at which a link is as likely as none.
+        r (float, optional): Squared distance at which a link is as likely as no link.
             (default: :obj:`2.0`)
         t (float, optional): By how much a squared distance must grow to make the odds of a link
             :math:`e` times smaller. (default: :obj:`1.0`)
 
     Raises:
         TypeError, ValueError: naming the argument, for a wrong manifold, number, shape or dtype.
-        IndexError: if pairs name nodes that do not exist; on a GPU not if they are negative.
+        IndexError: if pairs name nodes that do not exist; on a GPU, not if indices are negative.
 
     Example:
         >>> import torch
@@ -98,7 +98,7 @@ class FermiDiracDecoder(torch.nn.Module):
 
     def forward_all(self, z: Tensor, sigmoid: bool = True) -> Tensor:
         """Probabilities of all links, ``[N, N]``, or their logits. :math:`O(N^2 F)` time, and
-        :math:`O(N^2)` memory where distances are fused, which are then once differentiable.
+        :math:`O(N^2)` memory where distances are fused, which are then differentiable once.
 
         Args:
             z (torch.Tensor): Points on ``manifold``, ``[N, ambient_dim]``.

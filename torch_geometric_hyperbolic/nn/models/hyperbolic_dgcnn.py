@@ -46,8 +46,8 @@ class HyperbolicDGCNN(torch.nn.Module):
     embedded, pooled by maximum and mean over the cloud, and classified. With
     ``manifold=Euclidean()`` it is its own Euclidean twin, with the same parameters.
 
-    ``ratios`` below 1 make it a hierarchy: the layer keeps that share of its input's points, the
-    farthest ones by the manifold's distance (:func:`~torch_geometric_hyperbolic.nn.fps`), and what
+    ``ratios`` below 1 make it a hierarchy: each layer keeps that share of its input's points,
+    chosen by farthest point sampling (:func:`~torch_geometric_hyperbolic.nn.fps`), and what
     the earlier, larger levels found is pooled by maximum and given to the classifier directly.
     Without ``dynamic`` a point's neighbours are those of its position, which is then put beside its
     features, as in `"PointNet++" <https://arxiv.org/abs/1706.02413>`_.
@@ -85,7 +85,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     Shapes:
         - **input:** Euclidean coordinates :math:`(|\mathcal{V}|, F_{in})`, best within the unit
           sphere; sorted batch vector :math:`(|\mathcal{V}|)` *(optional)*; number of clouds
-          *(optional)*, which without batch vector are all of one size
+          *(optional)*: without a batch vector the clouds are all of one size
         - **output:** logits, one row per cloud
 
     Raises:
@@ -268,7 +268,8 @@ class HyperbolicDGCNN(torch.nn.Module):
     ) -> Tensor:
         """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``.
 
-        Without ``batch`` it is the number of clouds, all of one size; then nothing waits for a GPU.
+        Without ``batch``, ``batch_size`` is the number of clouds, all of one size; then nothing
+        waits for a GPU.
         """
         if batch is None and batch_size is None:
             batch_size = 1

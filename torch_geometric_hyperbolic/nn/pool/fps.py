@@ -31,20 +31,20 @@ def fps(
     manifold's distance: each point is as far as can be from the origin and from those before it.
 
     The origin stands for the point that PointNet++ draws to begin with, and is not in the result.
-    So the first point is the farthest from the origin, and the choice does not depend on the order
-    of the points (unless distances are equal), nor on chance; rotations about the origin and
+    So the first point is the farthest from the origin, and the choice depends neither on the order
+    of the points (unless distances are equal) nor on chance; rotations about the origin and
     reflections do not change it, translations may. The first :math:`m` of a larger sample are the
     sample of :math:`m` points. With ``random_start`` each cloud begins with a point drawn at
-    random, as in PyG's function, and the origin has no part in it. Not differentiable. With
-    ``batch`` their number shows only when it runs, so ``torch.compile`` breaks its graph there.
+    random, as in PyG's function, and the origin plays no part. Not differentiable. With ``batch``
+    the size of the result is known only at run time, so ``torch.compile`` breaks its graph there.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
         batch (torch.Tensor, optional): cloud of each point, ``[N]``, sorted.
         ratio (float, optional): share of each cloud's points, rounded up. (default: :obj:`0.5`)
         manifold (Manifold): the space the points live in.
-        random_start (bool, optional): whether the first point is drawn, by PyTorch's generator.
-            (default: :obj:`False`)
+        random_start (bool, optional): whether the first point is drawn at random, by PyTorch's
+            generator. (default: :obj:`False`)
         batch_size (int, optional): see :func:`knn`. (default: :obj:`None`)
 
     Returns:

@@ -27,7 +27,7 @@ def global_tangent_pool(
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
         batch (torch.Tensor, optional): graph of each point, ``[N]``; :obj:`None` for one graph, or
-            for each of a stack of them, ``[..., N, ambient_dim]``.
+            for a stack of graphs of one size, ``[..., N, ambient_dim]``.
         size (int, optional): number of graphs in ``batch``. (default: :obj:`None`)
         manifold (Manifold): the space of the points.
         reduce (str, optional): see
@@ -39,7 +39,7 @@ def global_tangent_pool(
 
     Raises:
         TypeError, ValueError: naming the argument, for another ``reduce``, a ``manifold`` that is
-            not one, points or a ``batch`` of another shape or dtype, or, on the CPU, a ``size``
+            no manifold, points or a ``batch`` of another shape or dtype, or, on the CPU, a ``size``
             below what ``batch`` asks for.
         IndexError: on the CPU, if ``batch`` is negative.
 

@@ -24,7 +24,7 @@ def grid_graph(
 
     Pixels are numbered row by row. Windows are those of :class:`torch.nn.Conv2d` with the same
     arguments; an offset that falls on padding has no edge, so padding contributes the zero vector
-    (the origin's own message). Edges are sorted by output pixel, then by offset. Cost
+    (as the origin would). Edges are sorted by output pixel, then by offset. Cost
     :math:`O(H W K)` for :math:`K` pixels in a window.
 
     Args:

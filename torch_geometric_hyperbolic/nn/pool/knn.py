@@ -44,25 +44,26 @@ def knn(
         k (int): number of neighbours.
         batch_x (torch.Tensor, optional): cloud of each point of ``x``, ``[N]``, sorted.
         batch_y (torch.Tensor, optional): cloud of each point of ``y``, ``[M]``, sorted.
-        cosine (bool, optional): of PyG's signature; only the manifold's distance is offered.
+        cosine (bool, optional): part of PyG's signature; only the manifold's distance is offered.
             (default: :obj:`False`)
-        num_workers (int, optional): of PyG's signature, and not used: threads are as many as
-            PyTorch's. (default: :obj:`1`)
+        num_workers (int, optional): part of PyG's signature, but not used: the search runs on as
+            many threads as PyTorch does. (default: :obj:`1`)
         manifold (Manifold): the space the points live in.
         engine (str, optional): ``'fused'`` (all distances in compiled loops, memory of one row per
             query at work; needs numba, or Triton on a GPU), ``'dense'`` (all distances, blocks of
             bounded memory; both :math:`O(MNn)` time), ``'torch_cluster'`` (its tree finds Euclidean
             candidates, which are re-ranked exactly; needs torch-cluster), or ``'auto'`` by
             dimension and size. All give the same neighbours. (default: :obj:`'auto'`)
-        batch_size (int, optional): number of clouds. Without batch vectors they are all of one
-            size, and nothing waits for a GPU; with them it is not needed. (default: :obj:`None`)
+        batch_size (int, optional): number of clouds. Without batch vectors the clouds are all of
+            one size, and nothing waits for a GPU; with them it is not needed.
+            (default: :obj:`None`)
 
     Returns:
         ``[2, M * k]``, the query's index in ``y`` above the neighbour's index in ``x``, as
         ``torch_cluster.knn`` returns it.
 
     Raises:
-        ValueError: if ``k`` exceeds the number of points of a cloud that is asked for.
+        ValueError: if ``k`` exceeds the number of points of a cloud that has queries.
 
     Example:
         >>> import torch
@@ -94,7 +95,7 @@ def knn_graph(
 ) -> Tensor:
     r"""The graph that connects each point to its ``k`` nearest points of the same cloud.
 
-    Every node has exactly ``k`` neighbours, with duplicates among the points too.
+    Every node has exactly ``k`` neighbours, even if some points are duplicates.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
