@@ -14,8 +14,6 @@ from _cli import (
     HelpFormatter,
     Parser,
     UsageError,
-    add_run_arguments,
-    add_training_arguments,
     config_of,
     integer,
     one_line,
@@ -23,6 +21,7 @@ from _cli import (
 )
 from _data import Samples, split_of
 from _distributed import Process, choose_device, start_process
+from _flags import add_run_arguments, add_training_arguments
 from _report import add_report_command, command_report
 from _run import execute, open_run
 from _training import Splits, Task, evaluate

@@ -31,16 +31,8 @@ import modelnet40
 from _cli import UsageError
 from _files import write_text
 from _plots import plot_widths
-from _report import (
-    FREE,
-    csv_table,
-    fill_readme,
-    group_by_seed,
-    load_records,
-    markdown_table,
-    space_name,
-    table_row,
-)
+from _report import fill_readme, load_records
+from _tables import FREE, csv_table, group_by_seed, markdown_table, space_name, table_row
 from _variants import CONVS, SETTINGS, VARIANTS, build_variant
 
 #: Flags that the column of the space shows.

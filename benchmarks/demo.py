@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import _openmp  # noqa: F401 (first of all)
-from _cli import DEFAULT_OUT, HelpFormatter, Parser, integer, run_command
+from _cli import HelpFormatter, Parser, integer, run_command
 from _distributed import Process
 from _files import write_text
-from _report import load_records, markdown_table, table_cells, write_pictures
+from _flags import DEFAULT_OUT
+from _report import load_records, write_pictures
 from _script import train
+from _tables import markdown_table, table_cells
 from modelnet40 import BENCHMARK
 
 TWINS = ("poincare", "euclidean")

@@ -26,7 +26,8 @@ from _configurations import BALL, CHANNELS, FAMILIES, make_trees, moved
 from _data import Samples
 from _models import count_parameters
 from _record import provenance
-from _report import check_outputs, percent, write_outputs
+from _report import check_outputs, write_outputs
+from _tables import percent
 from _training import Splits, Task, Trainer
 from torch import Generator, Tensor
 from torch.nn import BatchNorm1d, LeakyReLU, Linear, Module, Sequential

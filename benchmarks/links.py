@@ -41,7 +41,8 @@ from _link_graphs import GENERATED, graph_name, load_graph
 from _link_net import KEPT, Diverged, fit
 from _link_pictures import NAMES, plot_points, plot_scores
 from _record import provenance
-from _report import check_once, csv_table, markdown_table, percent
+from _report import check_once
+from _tables import csv_table, markdown_table, percent
 from torch import Tensor
 from torch_geometric.data import Data
 from tqdm import tqdm

@@ -168,6 +168,8 @@ SHARED_MIRRORS = {
     "datasets/_point_clouds.py": "datasets/test_modelnet_points.py",
     "datasets/_surfaces.py": "datasets/test_shape_primitives.py",
     "geometry/_ball.py": "geometry/test_accuracy.py",
+    "geometry/_heat.py": "geometry/test_harmonic.py",
+    "geometry/_hyperboloid.py": "geometry/test_lorentz.py",
     "geometry/_precision.py": "geometry/test_dtypes.py",
     "kernels/_autograd.py": "kernels/test_edge_values.py",
     "kernels/_cloud_search.py": "kernels/test_knn.py",
@@ -210,6 +212,7 @@ SHARED_MIRRORS = {
     "nn/aggr/_groups.py": "nn/aggr/test_contract.py",
     "nn/conv/_edge_terms.py": "nn/conv/test_fused_edges.py",
     "nn/conv/_image_windows.py": "nn/conv/test_h_conv2d.py",
+    "nn/models/_levels.py": "nn/models/test_hyperbolic_dgcnn.py",
 }
 
 

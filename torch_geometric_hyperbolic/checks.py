@@ -194,6 +194,15 @@ def check_integers(x: object, name: str, *, or_bools: bool = False) -> None:
         raise TypeError(f"'{name}' must be a tensor of integers (got {x.dtype})")
 
 
+def check_range(index: Tensor, name: str, size: int, what: str) -> None:
+    """Raise an :class:`IndexError` unless all lie in [0, size); waits for their device."""
+    low, high = index.aminmax() if index.numel() else (0, -1)
+    if low < 0 or high >= size:
+        raise IndexError(
+            f"'{name}' must hold {what} in [0, {size}) (got {int(low)} to {int(high)})"
+        )
+
+
 def check_rising(ptr: Tensor, name: str, count: int) -> None:
     """Raise a :class:`ValueError` unless these are offsets that rise from 0 to ``count``."""
     first, last = int(ptr[0]), int(ptr[-1])
@@ -223,9 +232,4 @@ def check_offsets(rowptr: Tensor, col: Tensor, num_sources: int, num_targets: in
     if not is_readable(rowptr):
         return
     check_rising(rowptr, "edge_index", col.numel())
-    low, high = col.aminmax() if col.numel() else (0, -1)
-    if low < 0 or high >= num_sources:
-        raise IndexError(
-            f"'edge_index' must hold source indices in [0, {num_sources}) "
-            f"(got {int(low)} to {int(high)})"
-        )
+    check_range(col, "edge_index", num_sources, "source indices")

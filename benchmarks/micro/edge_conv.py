@@ -35,13 +35,13 @@ from _timing import (
 
 import geoopt
 import torch
+from _spaces import SPACES, points_at
 from torch import Tensor
 from torch_geometric.nn import EdgeConv, MessagePassing
 from torch_geometric.nn.inits import reset
 from tqdm import tqdm
 
 from torch_geometric_hyperbolic.kernels import set_fused
-from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv, knn_graph
 
 #: Clouds, points per cloud, neighbours, channels in and out.
@@ -54,8 +54,9 @@ SCALING = {
 }
 #: What fills a GPU.
 LARGE = [(32, 1024, 20, 64), (128, 1024, 20, 64), (128, 1024, 20, 8), (32, 4096, 40, 128)]
-SPACES = {"Euclidean": Euclidean(), "PoincareBall": PoincareBall(), "Lorentz": Lorentz()}
 NAMES = ["PyG", "geoopt", *SPACES]
+#: The spaces of the peers.
+IN_SPACE = {"PyG": "Euclidean", "geoopt": "PoincareBall"}
 
 
 class GeooptEdgeConv(MessagePassing):
@@ -102,9 +103,9 @@ def points(name: str, shape: tuple[int, int, int, int], radius: float = 1.0) -> 
     """Points at distances of about ``radius`` in the contender's space, and their kNN graph."""
     clouds, num, k, channels = shape
     torch.manual_seed(1)
-    space: Manifold = SPACES.get(name, PoincareBall() if name == "geoopt" else Euclidean())
+    space = SPACES[IN_SPACE.get(name, name)]
     v = torch.randn(clouds * num, channels) * radius / channels**0.5
-    x = space.exp0(v / 2 if isinstance(space, PoincareBall) else v)
+    x = points_at(space, v)
     batch = torch.arange(clouds).repeat_interleave(num)
     return x.requires_grad_(), knn_graph(x, k, batch, manifold=space)
 
@@ -128,7 +129,7 @@ def errors(name: str, shape: tuple[int, int, int, int], radius: float) -> dict[s
     x, edge_index = points(name, shape, radius)
     conv = layer(name, shape[3])
     out, weight = conv(x, edge_index), torch.randn(x.size(0), shape[3])
-    exact_name = {"PyG": "Euclidean", "geoopt": "PoincareBall"}.get(name, name)
+    exact_name = IN_SPACE.get(name, name)
     space = SPACES[exact_name]
     log = out if name == "PyG" else space.log0(out)
     (grad,) = torch.autograd.grad((log * weight).sum(), x)

@@ -15,18 +15,17 @@ from typing import Any
 from _timing import benchmark_parser, describe_machine, medians, write_record  # isort: split
 
 import torch
+from _spaces import SPACES, points_at
 from torch import Tensor
 from torch.nn import BatchNorm1d, Linear, Module, ReLU, Sequential
 from torch_geometric.nn import EdgeConv
 from tqdm import tqdm
 
-from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.nn import HyperbolicEdgeConv
 
 #: Nodes, edges, channels in and out.
 SHAPES = [(3_000, 12_000, 64), (10_000, 100_000, 64), (50_000, 1_000_000, 64)]
 NETWORKS = ("linear, ReLU", "linear, batch norm, ReLU")
-SPACES = {"Euclidean": Euclidean(), "PoincareBall": PoincareBall(), "Lorentz": Lorentz()}
 
 
 def layer(name: str, channels: int, network: str, aggr: str) -> Module:
@@ -60,16 +59,11 @@ def calls(
 
     def call(name: str) -> Callable[[], Any]:
         conv, space = layer(name, channels, network, aggr), SPACES.get(name, SPACES["Euclidean"])
-        x = points(space, v).requires_grad_()
+        x = points_at(space, v).requires_grad_()
         inputs = (x, *conv.parameters())
         return lambda: torch.autograd.grad(conv(x, edge_index).square().sum(), inputs)
 
     return {name: call(name) for name in ("PyG", *SPACES)}
-
-
-def points(space: Manifold, v: Tensor) -> Tensor:
-    """Points of a space at the distances from its origin that the vectors have."""
-    return space.exp0(v / 2 if isinstance(space, PoincareBall) else v)
 
 
 def main() -> None:

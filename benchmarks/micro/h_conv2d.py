@@ -18,6 +18,7 @@ from typing import Any
 from _timing import benchmark_parser, medians, write_record  # isort: split
 
 import torch
+from _spaces import points_at
 from torch import Tensor
 
 from torch_geometric_hyperbolic.kernels import set_fused
@@ -39,8 +40,7 @@ SPACES = (PoincareBall(), Lorentz(), Euclidean())
 
 def image(manifold: Manifold, batch: int) -> Tensor:
     """Normal points at distances of about 1 from the origin, contiguous ``[B, F, H, W]``."""
-    half = 0.5 if isinstance(manifold, PoincareBall) else 1.0  # vectors are half as long there
-    x = manifold.exp0(half * torch.randn(batch, SIZE, SIZE, CHANNELS) / CHANNELS**0.5)
+    x = points_at(manifold, torch.randn(batch, SIZE, SIZE, CHANNELS) / CHANNELS**0.5)
     return x.movedim(-1, 1).contiguous()
 
 

@@ -25,6 +25,7 @@ from _timing import (
 )  # isort: split
 
 import torch
+from _spaces import points_at
 from torch import Tensor
 from tqdm import tqdm
 
@@ -47,8 +48,7 @@ BIG = [(100_000, 3), (16_384, 16)]
 
 def points(manifold: Manifold, num: int, channels: int) -> Tensor:
     """Normal points at distances of about 1 of the origin."""
-    half = 0.5 if isinstance(manifold, PoincareBall) else 1.0  # vectors are half as long there
-    return manifold.exp0(half * torch.randn(num, channels) / channels**0.5)
+    return points_at(manifold, torch.randn(num, channels) / channels**0.5)
 
 
 def row(manifold: Manifold, sizes: tuple[int, int, int], repeats: int) -> dict[str, Any]:

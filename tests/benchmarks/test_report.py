@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 from _cli import UsageError
 from _files import write_json
-from _report import (
-    BEGIN,
-    END,
-    csv_table,
-    fill_readme,
-    load_records,
-    markdown_table,
-    table_cells,
-    write_pictures,
-)
+from _report import BEGIN, END, fill_readme, load_records, write_pictures
+from _tables import csv_table, markdown_table, table_cells
 from matplotlib.image import imread
 
 

@@ -1,6 +1,6 @@
 """The short table of the README."""
 
-from _report import table_cells
+from _tables import table_cells
 from _twins import twin_cells
 
 from tests.benchmarks.test_report import make_record

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from tests.geometry.reference import mp
 from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry._heat import zero_frequency_profiles
 from torch_geometric_hyperbolic.geometry._numerics import log_sinhc, sinc
 from torch_geometric_hyperbolic.geometry.harmonic import (
     NODES,
     _gegenbauer,
-    _zero_frequency_profiles,
     heat_kernel,
     log_heat_kernel,
     spherical_function,
@@ -292,7 +292,7 @@ def test_gradients_of_the_kernel(n):
 def test_waves_without_frequency_are_found_together(r):
     """In all odd dimensions, on both sides of the radius where the recursion turns around."""
     z = wide(r).square().requires_grad_()
-    out = _zero_frequency_profiles(z, 16)
+    out = zero_frequency_profiles(z, 16)
     root = mp.sqrt(mp.mpf(z.item()))
     sinhc = mp.sinh(root) / root if r else mp.mpf(1)
     for i, profile in enumerate(out):

@@ -10,7 +10,8 @@ from typing import Any, ParamSpec, TypeVar, get_type_hints
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.geometry._numerics import MIN_GAP
+#: What geometric functions and compiled operators compute in, and what only autocast may give them.
+FULL, HALF = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,32 +46,41 @@ def full_precision(
             name: lift(value, name) if name in points else _widen(value)
             for name, value in given.items()
         }
-        of_points = [name for name in points if name in lifted]
-        for name in of_points:
-            first, value = lifted[of_points[0]], lifted[name]
-            if not flat and 0 in (value.dim(), *value.shape[-1:]):
-                shape = tuple(value.shape)
-                raise ValueError(f"'{name}' must have coordinates (got shape {shape})")
-            if value.dtype != first.dtype:
-                raise TypeError(
-                    f"'{of_points[0]}' and '{name}' must share a dtype "
-                    f"(got {first.dtype} and {value.dtype})"
-                )
-            if value.device != first.device:
-                raise ValueError(
-                    f"'{of_points[0]}' and '{name}' must share a device "
-                    f"(got {first.device} and {value.device})"
-                )
-            time = 1 if name == at_origin else 0
-            width = first.shape[-1] - time if first.dim() else 0
-            if value.dim() and value.shape[-1] != width:
-                raise ValueError(
-                    f"'{name}' must have last dimension {width}, as '{of_points[0]}' tells "
-                    f"(got {value.shape[-1]})"
-                )
+        of_points = {name: lifted[name] for name in points if name in lifted}
+        _check_alike(of_points)
+        if not flat:
+            _check_coordinates(of_points, at_origin)
         return function(**lifted)  # type: ignore[call-arg]
 
     return wrapper
+
+
+def _check_coordinates(points: dict[str, Tensor], at_origin: str | None) -> None:
+    """Raise unless all have the first one's number of coordinates, or one less ``at_origin``."""
+    for name, value in points.items():
+        if 0 in (value.dim(), *value.shape[-1:]):
+            raise ValueError(f"'{name}' must have coordinates (got shape {tuple(value.shape)})")
+        first = next(iter(points))
+        width = points[first].shape[-1] - (name == at_origin)
+        if value.shape[-1] != width:
+            raise ValueError(
+                f"'{name}' must have last dimension {width}, as '{first}' tells "
+                f"(got {value.shape[-1]})"
+            )
+
+
+def _check_alike(points: dict[str, Tensor]) -> None:
+    """Raise unless all share the first one's dtype and device."""
+    for name, value in points.items():
+        one, first = next(iter(points.items()))
+        if value.dtype != first.dtype:
+            raise TypeError(
+                f"'{one}' and '{name}' must share a dtype (got {first.dtype} and {value.dtype})"
+            )
+        if value.device != first.device:
+            raise ValueError(
+                f"'{one}' and '{name}' must share a device (got {first.device} and {value.device})"
+            )
 
 
 def _check_curvature(c: object, flat: bool) -> None:
@@ -97,14 +107,13 @@ def lift(value: object, name: str) -> Tensor:
     """Points in float32 or float64, which half precision becomes under autocast; else an error."""
     if not isinstance(value, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(value).__name__})")
-    half = value.dtype in (torch.float16, torch.bfloat16)
-    if half and torch.is_autocast_enabled(value.device.type):
+    if value.dtype in HALF and torch.is_autocast_enabled(value.device.type):
         return value.float()
-    if value.dtype not in MIN_GAP:
+    if value.dtype not in FULL:
         raise TypeError(f"'{name}' must be a float32 or float64 tensor (got {value.dtype})")
     return value
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
     """The dtype in which :func:`full_precision` functions return what they make of ``x``."""
-    return x.dtype if x.dtype in MIN_GAP else torch.float32
+    return x.dtype if x.dtype in FULL else torch.float32

@@ -18,6 +18,11 @@ which takes no difference of large squares: :math:`e/w_y` is the difference of t
 stereographic images. ``c`` is a positive float or a 0-dimensional tensor. Everything here runs in
 float64 inside and returns the dtype it was given.
 
+All functions broadcast over leading dimensions, cost :math:`O(n)` per point, keep float32 and
+float64, and raise a :class:`TypeError` or :class:`ValueError` that names the argument: for another
+dtype (half precision is lifted to float32 under autocast), for tensors whose dtypes, devices or
+numbers of coordinates differ, and for a number ``c`` that is not positive and finite.
+
 Source: Nickel and Kiela, `"Learning Continuous Hierarchies in the Lorentz Model of Hyperbolic
 Geometry" <https://arxiv.org/abs/1806.03417>`_.
 """
@@ -29,30 +34,18 @@ from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _ball
 from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.geometry._hyperboloid import (
+    from_origin,
+    image,
+    join,
+    minkowski,
+    pair,
+    split,
+    to_origin,
+)
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.geometry._precision import full_precision
 from torch_geometric_hyperbolic.typing import Curvature
-
-
-def _split(x: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
-    """Space part ``[..., n]`` and recomputed time ``[..., 1]`` of points, in float64."""
-    if x.size(-1) < 2:
-        raise ValueError(f"'x' must have a time and a space part (got shape {tuple(x.shape)})")
-    space = num.clip_length(x[..., 1:].double(), c, num.MAX_SPACE)
-    return space, (1 / c + dot(space, space)).sqrt()
-
-
-def _image(space: Tensor, time: Tensor, c: Curvature) -> tuple[Tensor, Tensor]:
-    r"""Stereographic images :math:`X_s / w`, :math:`w = 1 + \sqrt c X_0`, and their gaps
-    :math:`2 / w`, in which nothing cancels.
-    """
-    w = 1 + c**0.5 * time
-    return space / w, 2 / w
-
-
-def _join(space: Tensor, c: Curvature, dtype: torch.dtype) -> Tensor:
-    time = (1 / c + dot(space, space)).sqrt()
-    return torch.cat([time, space], dim=-1).to(dtype)
 
 
 @full_precision
@@ -61,7 +54,7 @@ def space_and_time(x: Tensor, *, c: Curvature) -> tuple[Tensor, Tensor]:
 
     The given time is ignored, the radius is at most 44 times the radius of curvature.
     """
-    return _split(x, c)
+    return split(x, c)
 
 
 @full_precision
@@ -80,22 +73,7 @@ def projx(x: Tensor, *, c: Curvature) -> Tensor:
         >>> projx(torch.tensor([9.0, 3.0, 4.0]), c=1.0)
         tensor([5.0990, 3.0000, 4.0000])
     """
-    return _join(_split(x, c)[0], c, x.dtype)
-
-
-def _pair(
-    x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Curvature, once: bool = False
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    r""":math:`e`, :math:`q`, :math:`w_x` and :math:`\sqrt c d_0 / w_x` of pairs, in float64.
-
-    The three terms of :math:`e` are rounded ``once`` for points given in float64: gradients by
-    coordinates cancel the radius twice.
-    """
-    d = y - x
-    w_x, w_y = 1 + c**0.5 * x0, 1 + c**0.5 * y0
-    rise = c**0.5 * dot(d, x + y) / (x0 + y0) / w_x
-    e = num.difference(y, x, rise) if once else d - rise * x
-    return e, c * w_x / (4 * w_y) * dot(e, e), w_x, rise
+    return join(split(x, c)[0], c, x.dtype)
 
 
 @full_precision
@@ -115,7 +93,7 @@ def dist(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
         >>> dist(exp0(torch.zeros(2), c=1.0), exp0(torch.tensor([3.0, 4.0]), c=1.0), c=1.0)
         tensor(5.)
     """
-    _, q, _, _ = _pair(*_split(x, c), *_split(y, c), c, once=x.dtype == torch.float64)
+    _, q, _, _ = pair(*split(x, c), *split(y, c), c, once=x.dtype == torch.float64)
     return (2 / c**0.5 * num.safe_sqrt(q) * num.asinhc(q)).squeeze(-1).to(x.dtype)
 
 
@@ -136,7 +114,7 @@ def rel_coefficients(
         ``[..., 1]`` in float64: the two terms cancel to :math:`e^{-r}` of their size at radius
         :math:`r`.
     """
-    _, q, w_x, rise = _pair(x, x0, y, y0, c)
+    _, q, w_x, rise = pair(x, x0, y, y0, c)
     a = num.rel_factor(q)
     return a, a * (2 * q / w_x + rise)
 
@@ -159,8 +137,8 @@ def rel(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
         >>> rel(x, y, c=1.0), rel(y, x, c=1.0)
         (tensor([3., 4.]), tensor([-3., -4.]))
     """
-    space, time = _split(x, c)
-    e, q, w_x, _ = _pair(space, time, *_split(y, c), c, once=x.dtype == torch.float64)
+    space, time = split(x, c)
+    e, q, w_x, _ = pair(space, time, *split(y, c), c, once=x.dtype == torch.float64)
     return (num.rel_factor(q) * (e - 2 * q / w_x * space)).to(x.dtype)
 
 
@@ -180,7 +158,7 @@ def log0(x: Tensor, *, c: Curvature) -> Tensor:
         >>> log0(exp0(torch.tensor([3.0, 4.0]), c=1.0), c=1.0)
         tensor([3., 4.])
     """
-    space, _ = _split(x, c)
+    space, _ = split(x, c)
     return (space * num.asinhc(c * dot(space, space))).to(x.dtype)
 
 
@@ -201,7 +179,7 @@ def exp0(v: Tensor, *, c: Curvature) -> Tensor:
         tensor([1.5431, 0.7051, 0.9402])
     """
     wide = num.clip_length(v.double(), c)
-    return _join(wide * num.sinhc(c * dot(wide, wide)), c, v.dtype)
+    return join(wide * num.sinhc(c * dot(wide, wide)), c, v.dtype)
 
 
 @partial(full_precision, at_origin="v")
@@ -228,9 +206,9 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
         tensor(2.)
     """
     point, gap = _ball.mobius_add_with_gaps(
-        *_image(*_split(x, c), c), *_ball.exp0_with_gap(v.double() / 2, c), c
+        *image(*split(x, c), c), *_ball.exp0_with_gap(v.double() / 2, c), c
     )
-    return _join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
+    return join(num.clip_length(2 * point / gap, c, num.MAX_SPACE), c, x.dtype)
 
 
 @partial(full_precision, at_origin="direction")
@@ -257,21 +235,22 @@ def busemann(x: Tensor, direction: Tensor, *, c: Curvature) -> Tensor:
         >>> busemann(x, torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), c=1.0)
         tensor([ 1., -1.])
     """
-    return _ball.busemann_with_gap(*_image(*_split(x, c), c), direction, c).to(x.dtype)
-
-
-def _from_origin(space: Tensor, time: Tensor, v: Tensor, c: Curvature) -> Tensor:
-    along = dot(space, v)
-    return torch.cat([c**0.5 * along, v + c * along / (1 + c**0.5 * time) * space], dim=-1)
-
-
-def _to_origin(space: Tensor, time: Tensor, u: Tensor, c: Curvature) -> Tensor:
-    return u[..., 1:] - u[..., :1] * (c**0.5 / (1 + c**0.5 * time) * space)
+    return _ball.busemann_with_gap(*image(*split(x, c), c), direction, c).to(x.dtype)
 
 
 @partial(full_precision, at_origin="v")
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport of ``v`` (at the origin, ``[..., n]``) to ``x``, ``[..., n + 1]``.
+    r"""Parallel transport from the origin to ``x``:
+    :math:`U_0 = \sqrt c \langle X_s, v \rangle`,
+    :math:`U_s = v + c \langle X_s, v \rangle / (1 + \sqrt c X_0)\, X_s`.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        v (torch.Tensor): tangent vectors at the origin, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n + 1]``.
 
     Example:
         >>> import torch
@@ -279,12 +258,21 @@ def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
         >>> transp0(x, v, c=1.0)
         tensor([1.1752, 1.5431, 1.0000])
     """
-    return num.narrowed(_from_origin(*_split(x, c), v.double(), c), v.dtype)
+    return num.narrowed(from_origin(*split(x, c), v.double(), c), v.dtype)
 
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport of ``u`` (at ``x``, ``[..., n + 1]``) to the origin, ``[..., n]``.
+    r"""Parallel transport from ``x`` to the origin, the inverse of :func:`transp0`:
+    :math:`U_s - \sqrt c\, U_0 / (1 + \sqrt c X_0)\, X_s`.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        u (torch.Tensor): tangent vectors at ``x``, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at the origin, ``[..., n]``.
 
     Example:
         >>> import torch
@@ -292,12 +280,22 @@ def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
         >>> transp0back(x, torch.tensor([0.0, 0.6, 0.8]), c=1.0)
         tensor([0.6000, 0.8000])
     """
-    return num.narrowed(_to_origin(*_split(x, c), u.double(), c), u.dtype)
+    return num.narrowed(to_origin(*split(x, c), u.double(), c), u.dtype)
 
 
 @full_precision
 def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Exponential map :math:`\exp_X U` of tangent vectors ``u`` at ``x``, ``[..., n + 1]``.
+    r"""Exponential map :math:`\exp_X U`, the point reached from ``x`` along ``u``.
+
+    Vectors longer than :math:`88 / \sqrt c`, the diameter of what is represented, are cut there.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        u (torch.Tensor): tangent vectors at ``x``, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the hyperboloid, ``[..., n + 1]``.
 
     Example:
         >>> import torch
@@ -305,14 +303,21 @@ def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
         >>> expmap(x, torch.tensor([0.0, 0.6, 0.8]), c=1.0)
         tensor([1.5431, 0.7051, 0.9402])
     """
-    at_origin = _to_origin(*_split(x, c), u.double(), c)
+    at_origin = to_origin(*split(x, c), u.double(), c)
     return move(x, num.clip_length(at_origin, c, 2 * num.MAX_LENGTH).to(u.dtype), c=c)
 
 
 @full_precision
 def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
-    r"""Logarithm :math:`\log_X Y`, a tangent vector at ``x``, ``[..., n + 1]``; inverse of
-    :func:`expmap`.
+    r"""Logarithm :math:`\log_X Y`, the inverse of :func:`expmap`.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        y (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n + 1]``.
 
     Example:
         >>> import torch
@@ -330,26 +335,41 @@ def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     That is :math:`V + c\,\langle Y, V\rangle_L / (1 - c\,\langle X, Y\rangle_L)\,(X + Y)` without
     its differences of large squares.
 
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        y (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        v (torch.Tensor): tangent vectors at ``x``, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``y``, ``[..., n + 1]``, with the same :func:`inner` products.
+
     Example:
         >>> import torch
         >>> x, y = exp0(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), c=1.0)
         >>> transp(x, y, torch.tensor([0.0, 1.0, 1.0]), c=1.0)
         tensor([1.1752, 1.5431, 1.0000])
     """
-    from_x, to_y = _split(x, c), _split(y, c)
-    at_origin = _to_origin(*from_x, v.double(), c)
-    turned = _ball.turn(*_image(*from_x, c), *_image(*to_y, c), at_origin, c)
-    return num.narrowed(_from_origin(*to_y, turned, c), v.dtype)
-
-
-def _minkowski(u: Tensor, v: Tensor) -> Tensor:
-    return dot(u[..., 1:], v[..., 1:]) - u[..., :1] * v[..., :1]
+    from_x, to_y = split(x, c), split(y, c)
+    at_origin = to_origin(*from_x, v.double(), c)
+    turned = _ball.turn(*image(*from_x, c), *image(*to_y, c), at_origin, c)
+    return num.narrowed(from_origin(*to_y, turned, c), v.dtype)
 
 
 @full_precision
 def inner(u: Tensor, v: Tensor) -> Tensor:
-    r"""Minkowski product :math:`-U_0 V_0 + \langle U_s, V_s \rangle`, ``[..., 1]``; on tangent
-    vectors at one point it is the Riemannian inner product.
+    r"""Minkowski product :math:`-U_0 V_0 + \langle U_s, V_s \rangle`.
+
+    On tangent vectors at one point it is the Riemannian inner product. Far out its terms cancel:
+    :meth:`Lorentz.inner <torch_geometric_hyperbolic.manifolds.Lorentz.inner>` takes it at the
+    origin instead.
+
+    Args:
+        u (torch.Tensor): any vectors, ``[..., n + 1]``.
+        v (torch.Tensor): any vectors, ``[..., n + 1]``.
+
+    Returns:
+        Numbers ``[..., 1]``.
 
     Example:
         >>> import torch
@@ -357,7 +377,7 @@ def inner(u: Tensor, v: Tensor) -> Tensor:
         >>> inner(u, u)
         tensor([25.])
     """
-    return _minkowski(u.double(), v.double()).to(u.dtype)
+    return minkowski(u.double(), v.double()).to(u.dtype)
 
 
 @full_precision
@@ -365,20 +385,37 @@ def proju(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
     r"""Orthogonal projection to the tangent space at ``x``:
     :math:`U + c\,\langle X, U\rangle_L X`. What is tangent but for rounding stays as it is.
 
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        u (torch.Tensor): any vectors, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n + 1]``.
+
     Example:
         >>> import torch
         >>> x = exp0(torch.zeros(2), c=1.0)
         >>> proju(x, torch.tensor([3.0, 0.6, 0.8]), c=1.0)
         tensor([0.0000, 0.6000, 0.8000])
     """
-    wide, point = u.double(), _join(_split(x, c)[0], c, torch.float64)
-    along = num.beyond_rounding(_minkowski(point, wide), point * wide, u.dtype)
+    wide, point = u.double(), join(split(x, c)[0], c, torch.float64)
+    along = num.beyond_rounding(minkowski(point, wide), point * wide, u.dtype)
     return num.narrowed(wide + c * along * point, u.dtype)
 
 
 @full_precision
 def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
-    r"""Riemannian gradient from the Euclidean one: flip the time component, project.
+    r"""Riemannian gradient from the Euclidean one: the time component's sign is changed, then
+    :func:`proju` takes it to the tangent space.
+
+    Args:
+        x (torch.Tensor): points of the hyperboloid, ``[..., n + 1]``.
+        grad (torch.Tensor): gradients by the coordinates of ``x``, ``[..., n + 1]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n + 1]``.
 
     Example:
         >>> import torch

@@ -10,6 +10,11 @@ The metric at the origin is four times the Euclidean one, so a tangent vector at
 as long as the distance it spans. Points on or beyond the boundary are first projected into the
 ball. ``c`` is a positive float or a 0-dimensional tensor.
 
+All functions broadcast over leading dimensions, cost :math:`O(n)` per point, keep float32 and
+float64, and raise a :class:`TypeError` or :class:`ValueError` that names the argument: for another
+dtype (half precision is lifted to float32 under autocast), for tensors whose dtypes, devices or
+numbers of coordinates differ, and for a number ``c`` that is not positive and finite.
+
 Sources: Ungar, "Analytic Hyperbolic Geometry" (2005), for Moebius addition and gyration; Ganea et
 al. `"Hyperbolic Neural Networks" <https://arxiv.org/abs/1805.09112>`_, eqs. (4)-(10).
 """
@@ -255,7 +260,15 @@ def move(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from the origin to ``x``: :math:`g_x v`; both vectors ``[..., n]``.
+    r"""Parallel transport from the origin to ``x``: :math:`g_x v`.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        v (torch.Tensor): tangent vectors at the origin, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n]``.
 
     Example:
         >>> import torch
@@ -267,7 +280,15 @@ def transp0(x: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`; both vectors ``[..., n]``.
+    r"""Parallel transport from ``x`` to the origin: :math:`u / g_x`.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        u (torch.Tensor): tangent vectors at ``x``, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at the origin, ``[..., n]``.
 
     Example:
         >>> import torch
@@ -279,7 +300,17 @@ def transp0back(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
-    r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``, ``[..., n]`` both.
+    r"""Exponential map :math:`\exp_x u`, the point reached from ``x`` along ``u``.
+
+    Vectors are cut at :math:`\sqrt c \|u\| = 44`, before and after they are carried to the origin.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        u (torch.Tensor): tangent vectors at ``x``, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Points of the ball, ``[..., n]``.
 
     Example:
         >>> import torch
@@ -292,8 +323,15 @@ def expmap(x: Tensor, u: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def logmap(x: Tensor, y: Tensor, *, c: Curvature) -> Tensor:
-    r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``, ``[..., n]``; inverse of
-    :func:`expmap`.
+    r"""Logarithm :math:`\log_x y`, the inverse of :func:`expmap`.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        y (torch.Tensor): points of the ball, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n]``.
 
     Example:
         >>> import torch
@@ -308,6 +346,15 @@ def gyration(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
     r"""The rotation :math:`\operatorname{gyr}[x, y] v` of vectors ``v`` (Ungar 2005; Ganea et al.,
     appendix), by which Moebius addition fails to be associative.
 
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        y (torch.Tensor): points of the ball, ``[..., n]``.
+        v (torch.Tensor): vectors, ``[..., n]``, of any length.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Vectors of the same lengths, ``[..., n]``.
+
     Example:
         >>> import torch
         >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
@@ -320,7 +367,17 @@ def gyration(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Parallel transport from ``x`` to ``y``: :math:`(g_y / g_x) \operatorname{gyr}[y, -x] v`.
+    r"""Parallel transport from ``x`` to ``y``: :math:`(g_y / g_x) \operatorname{gyr}[y, -x] v`,
+    along the geodesic.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        y (torch.Tensor): points of the ball, ``[..., n]``.
+        v (torch.Tensor): tangent vectors at ``x``, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``y``, ``[..., n]``, with the same :func:`inner` products.
 
     Example:
         >>> import torch
@@ -335,7 +392,16 @@ def transp(x: Tensor, y: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def inner(x: Tensor, u: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
-    r"""Riemannian inner product :math:`(2 / g_x)^2 \langle u, v \rangle` at ``x``, ``[..., 1]``.
+    r"""Riemannian inner product :math:`(2 / g_x)^2 \langle u, v \rangle` at ``x``.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        u (torch.Tensor): tangent vectors at ``x``, ``[..., n]``.
+        v (torch.Tensor): tangent vectors at ``x``, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Numbers ``[..., 1]``.
 
     Example:
         >>> import torch
@@ -349,7 +415,15 @@ def inner(x: Tensor, u: Tensor, v: Tensor, *, c: Curvature) -> Tensor:
 
 @full_precision
 def egrad2rgrad(x: Tensor, grad: Tensor, *, c: Curvature) -> Tensor:
-    r"""Riemannian gradient :math:`(g_x / 2)^2 \nabla` from the Euclidean one, ``[..., n]`` both.
+    r"""Riemannian gradient :math:`(g_x / 2)^2 \nabla` from the Euclidean one.
+
+    Args:
+        x (torch.Tensor): points of the ball, ``[..., n]``.
+        grad (torch.Tensor): gradients by the coordinates of ``x``, ``[..., n]``.
+        c (float or torch.Tensor): the curvature is ``-c``.
+
+    Returns:
+        Tangent vectors at ``x``, ``[..., n]``.
 
     Example:
         >>> import torch

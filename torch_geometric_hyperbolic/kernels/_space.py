@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_geometric_hyperbolic.geometry import _numerics as num
+from torch_geometric_hyperbolic.geometry._precision import FULL
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 
@@ -11,7 +12,7 @@ from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 def fuses(x: Tensor, manifold: Manifold) -> bool:
     """Whether the operators take these vectors."""
     known = type(manifold) in (PoincareBall, Lorentz)
-    usual = x.dim() > 1 and x.size(-1) > 0 and x.dtype in num.MIN_GAP
+    usual = x.dim() > 1 and x.size(-1) > 0 and x.dtype in FULL
     return known and usual and fused_engine(x) is not None
 
 

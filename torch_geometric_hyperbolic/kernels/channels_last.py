@@ -3,6 +3,7 @@ r"""Images with the channels of a pixel side by side, as every manifold takes it
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.geometry._precision import FULL
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
@@ -23,8 +24,7 @@ def channels_last(x: Tensor) -> Tensor:
                   [2., 4.]]]])
     """
     rows = x.movedim(1, -1)
-    full = x.dtype in (torch.float32, torch.float64)
-    if rows.is_contiguous() or not full or fused_engine(x) != "numba":
+    if rows.is_contiguous() or x.dtype not in FULL or fused_engine(x) != "numba":
         return rows.contiguous()
     return _channels_last(x)
 

@@ -18,6 +18,7 @@ Weights here sum to one in each group. Euclidean space is :math:`c = 0`, all :ma
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import has_values
 from torch_geometric_hyperbolic.geometry import _numerics as num
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.geometry._numerics import dot
@@ -66,7 +67,6 @@ def frechet_mean_reference(
     return mean
 
 
-@torch.library.custom_op("tgh::frechet_mean", mutates_args=())
 def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor) -> Tensor:
     """Frechet means, to about the root of float64's rounding, as well as the cost tells them; the
     compiled loops take one more Newton step, which makes them exact to rounding.
@@ -83,10 +83,20 @@ def frechet_mean(points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c
         Points of the ball, ``[G, n]``, float64. Cost :math:`O(E n)` per step; steps stop when the
         cost no longer falls, at most :data:`MAX_STEPS`.
     """
+    given = (points, weight, index, start, c)
+    if fused_engine(points) is None and has_values(points):
+        return frechet_mean_reference(*given)
+    return _frechet_mean(*given)  # steps that depend on values are not traced
+
+
+@torch.library.custom_op("tgh::frechet_mean", mutates_args=())
+def _frechet_mean(
+    points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor
+) -> Tensor:
     return frechet_mean_reference(points, weight, index, start, c)
 
 
-@frechet_mean.register_fake
+@_frechet_mean.register_fake
 def _(points, weight, index, start, c):  # type: ignore[no-untyped-def]
     return start.new_empty(start.shape)
 
@@ -105,7 +115,7 @@ def directions(relative: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 if WITH_NUMBA:
 
-    @frechet_mean.register_kernel("cpu")
+    @_frechet_mean.register_kernel("cpu")
     def _frechet_mean_cpu(
         points: Tensor, weight: Tensor, index: Tensor, start: Tensor, c: Tensor
     ) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.checks import check_offsets
+from torch_geometric_hyperbolic.checks import check_offsets, check_range
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
@@ -40,6 +40,25 @@ def group_edges(
     counts.index_add_(0, target, torch.ones_like(target, dtype=torch.long))
     start = counts.new_zeros(1)
     return torch.cat([start, counts.cumsum(0)]), source[order].int()
+
+
+@group_edges.register_fake
+def _(source, target, num_sources, num_targets):  # type: ignore[no-untyped-def]
+    rowptr = target.new_empty(num_targets + 1, dtype=torch.long)
+    return rowptr, source.new_empty(source.shape, dtype=torch.int32)
+
+
+if WITH_NUMBA:
+
+    @group_edges.register_kernel("cpu")
+    def _group_edges_cpu(
+        source: Tensor, target: Tensor, num_sources: int, num_targets: int
+    ) -> tuple[Tensor, Tensor]:
+        check_range(source, "edge_index", num_sources, "source indices")
+        check_range(target, "edge_index", num_targets, "target indices")
+        arrays = (index.long().contiguous().numpy() for index in (source, target))
+        rowptr, col = graphs.by_target(*arrays, num_targets)
+        return torch.from_numpy(rowptr), torch.from_numpy(col)
 
 
 @torch.library.custom_op("tgh::checked_edges", mutates_args=())
@@ -80,27 +99,3 @@ def mean_of_targets(v: Tensor, rowptr: Tensor) -> Tensor:
     count = rowptr.diff()[:, None]
     total = sum_of_groups(v, targets_of_edges(rowptr, v.size(0)), count.size(0))
     return total / torch.where(count > 0, count, 1)
-
-
-@group_edges.register_fake
-def _(source, target, num_sources, num_targets):  # type: ignore[no-untyped-def]
-    rowptr = target.new_empty(num_targets + 1, dtype=torch.long)
-    return rowptr, source.new_empty(source.shape, dtype=torch.int32)
-
-
-if WITH_NUMBA:
-
-    @group_edges.register_kernel("cpu")
-    def _group_edges_cpu(
-        source: Tensor, target: Tensor, num_sources: int, num_targets: int
-    ) -> tuple[Tensor, Tensor]:
-        for name, index, size in (("source", source, num_sources), ("target", target, num_targets)):
-            low, high = index.aminmax() if index.numel() else (0, -1)
-            if low < 0 or high >= size:
-                raise IndexError(
-                    f"'edge_index' must hold {name} indices in [0, {size}) "
-                    f"(got {int(low)} to {int(high)})"
-                )
-        arrays = (index.long().contiguous().numpy() for index in (source, target))
-        rowptr, col = graphs.by_target(*arrays, num_targets)
-        return torch.from_numpy(rowptr), torch.from_numpy(col)

@@ -7,6 +7,7 @@ r"""Newton's step to a Frechet mean: the inverse of its Hessian, group by group.
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.checks import has_values
 from torch_geometric_hyperbolic.geometry._numerics import dot
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
@@ -48,16 +49,26 @@ def solve_hessian_reference(
     return solution
 
 
-@torch.library.custom_op("tgh::solve_hessian", mutates_args=())
 def solve_hessian(rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor) -> Tensor:
-    """Solve ``H v = rhs`` in every group by conjugate gradients; differentiable in ``rhs`` only.
+    """Solve ``H v = rhs`` in every group by conjugate gradients; differentiable in ``rhs`` only,
+    once where fused or compiled, otherwise in every way.
 
     ``H`` is symmetric with eigenvalues between 1 and the largest ``zeta``; at most ``2 n`` steps.
     """
+    given = (rhs, weight, unit, zeta, index)
+    if fused_engine(rhs) is None and has_values(rhs):
+        return _solve(*given)
+    return _solve_hessian(*given)  # steps that depend on values are not traced
+
+
+@torch.library.custom_op("tgh::solve_hessian", mutates_args=())
+def _solve_hessian(
+    rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
+) -> Tensor:
     return solve_hessian_reference(rhs, weight, unit, zeta, index)
 
 
-@solve_hessian.register_fake
+@_solve_hessian.register_fake
 def _(rhs, weight, unit, zeta, index):  # type: ignore[no-untyped-def]
     return rhs.new_empty(rhs.shape)
 
@@ -68,10 +79,10 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("the Frechet mean")
-    return solve_hessian(grad, *ctx.saved_tensors), None, None, None, None
+    return _solve_hessian(grad, *ctx.saved_tensors), None, None, None, None
 
 
-solve_hessian.register_autograd(_backward, setup_context=_setup_context)
+_solve_hessian.register_autograd(_backward, setup_context=_setup_context)
 
 
 class _Solve(torch.autograd.Function):
@@ -86,27 +97,27 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return solve_hessian_differentiable(grad, *ctx.saved_tensors), None, None, None, None
+        return _solve(grad, *ctx.saved_tensors), None, None, None, None
 
     @staticmethod
     def jvp(ctx, tangent, *rest):  # type: ignore[no-untyped-def]
-        return solve_hessian_differentiable(tangent, *ctx.saved_tensors)
+        return _solve(tangent, *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info, in_dims, rhs, *rest):  # type: ignore[no-untyped-def]
         ones = rhs.unbind(in_dims[0])
-        return torch.stack([solve_hessian_differentiable(one, *rest) for one in ones]), 0
+        return torch.stack([_solve(one, *rest) for one in ones]), 0
 
 
-def solve_hessian_differentiable(*inputs: Tensor) -> Tensor:
-    """:func:`solve_hessian` in plain PyTorch, for every kind of differentiation in ``rhs``."""
+def _solve(*inputs: Tensor) -> Tensor:
+    """The reference, for every kind of differentiation in ``rhs``."""
     solution: Tensor = _Solve.apply(*inputs)  # type: ignore[no-untyped-call]
     return solution
 
 
 if WITH_NUMBA:
 
-    @solve_hessian.register_kernel("cpu")
+    @_solve_hessian.register_kernel("cpu")
     def _solve_hessian_cpu(
         rhs: Tensor, weight: Tensor, unit: Tensor, zeta: Tensor, index: Tensor
     ) -> Tensor:

@@ -59,7 +59,9 @@ class Manifold(GeooptManifold):
 
     @abc.abstractmethod
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Geodesic distance, ``[...]`` (``[..., 1]`` with ``keepdim``)."""
+        """Geodesic distance of points ``[..., ambient_dim]``: ``[...]``, or ``[..., 1]`` with
+        ``keepdim``.
+        """
 
     @abc.abstractmethod
     def log0(self, x: Tensor) -> Tensor:
@@ -71,11 +73,15 @@ class Manifold(GeooptManifold):
 
     @abc.abstractmethod
     def rel(self, x: Tensor, y: Tensor) -> Tensor:
-        """Where ``y`` lies seen from ``x``: a tangent vector at the origin, ``[..., channels]``."""
+        """Where ``y`` lies seen from ``x``, both points ``[..., ambient_dim]``: a tangent vector at
+        the origin, ``[..., channels]``.
+        """
 
     @abc.abstractmethod
     def move(self, x: Tensor, v: Tensor) -> Tensor:
-        """The point reached from ``x`` along ``v`` (a tangent vector at the origin)."""
+        """The point ``[..., ambient_dim]`` reached from the point ``x`` along ``v``, a tangent
+        vector at the origin, ``[..., channels]``.
+        """
 
     @abc.abstractmethod
     def chart(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,15 +121,21 @@ class Manifold(GeooptManifold):
 
     @abc.abstractmethod
     def transp0(self, x: Tensor, v: Tensor) -> Tensor:
-        """Parallel transport of ``v`` from the origin to ``x``."""
+        """Parallel transport of ``v``, at the origin, ``[..., channels]``, to the point ``x``: a
+        tangent vector there, ``[..., ambient_dim]``.
+        """
 
     @abc.abstractmethod
     def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
-        """Parallel transport of ``u`` from ``x`` to the origin."""
+        """Parallel transport of ``u``, a tangent vector at ``x``, ``[..., ambient_dim]``, to the
+        origin: ``[..., channels]``.
+        """
 
     @abc.abstractmethod
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Parallel transport of ``v`` from ``x`` to ``y`` along the geodesic."""
+        """Parallel transport of ``v``, a tangent vector at ``x``, along the geodesic to ``y``: all
+        ``[..., ambient_dim]``.
+        """
 
     @abc.abstractmethod
     def inner(
@@ -135,18 +147,24 @@ class Manifold(GeooptManifold):
 
     @abc.abstractmethod
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
-        """Orthogonal projection of ``u`` to the tangent space at ``x``."""
+        """Orthogonal projection of any vectors ``u`` to the tangent space at ``x``, both
+        ``[..., ambient_dim]``.
+        """
 
     @abc.abstractmethod
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
-        """Riemannian gradient at ``x`` from the Euclidean gradient ``u``."""
+        """Riemannian gradient at ``x`` from the Euclidean gradient ``u``, both
+        ``[..., ambient_dim]``.
+        """
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``."""
+        r"""Exponential map :math:`\exp_x u` of tangent vectors ``u`` at ``x``: points. All are
+        ``[..., ambient_dim]``.
+        """
         return self.move(x, self.transp0back(x, u))
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``."""
+        r"""Logarithm :math:`\log_x y`, a tangent vector at ``x``: all ``[..., ambient_dim]``."""
         return self.transp0(x, self.rel(x, y))
 
     def norm(self, x: Tensor, u: Tensor, *, keepdim: bool = False) -> Tensor:

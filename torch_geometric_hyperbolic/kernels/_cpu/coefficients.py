@@ -77,23 +77,16 @@ def grad_targets(
         for e in range(rowptr[i], rowptr[i + 1]):
             j = col[e]
             by_j = inverse_j[j, 0]
-            if c == 0:
-                of_gap = -grad_alpha[e] * unit * by_j * by_j
-                if d_gap_j is not None:
-                    d_gap_j[j, 0] += of_gap
-                if pull is not None:
-                    pull[e] = 0.0
-                if d_gap is not None:
-                    d_gap[e] = of_gap
-                continue
             q, a, slope = kept[0, e], kept[1, e], kept[2, e]
-            d_q = unit * (grad_alpha[e] * slope * by_j + grad_beta[e] * (slope * q + a))
-            along = 2 * c * d_q * (by_i * by_j)
-            for k in range(channels):
-                step = along * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
-                moved[k] -= step
-                if d_points_j is not None:
-                    d_points_j[j, k] += step
+            d_q, along = 0.0, 0.0
+            if c != 0:  # a flat space does not look at its points
+                d_q = unit * (grad_alpha[e] * slope * by_j + grad_beta[e] * (slope * q + a))
+                along = 2 * c * d_q * (by_i * by_j)
+                for k in range(channels):
+                    step = along * (np.float64(points_j[j, k]) - np.float64(points_i[i, k]))
+                    moved[k] -= step
+                    if d_points_j is not None:
+                        d_points_j[j, k] += step
             by_gap -= d_q * q * by_i
             by_c += d_q * q
             of_gap = -(d_q * q + grad_alpha[e] * unit * a * by_j) * by_j

@@ -4,19 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.typing import OptTensor
 
-from torch_geometric_hyperbolic.checks import has_values
 from torch_geometric_hyperbolic.geometry import poincare
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
-from torch_geometric_hyperbolic.kernels.frechet_mean import (
-    directions,
-    frechet_mean,
-    frechet_mean_reference,
-)
+from torch_geometric_hyperbolic.kernels.frechet_mean import directions, frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
-from torch_geometric_hyperbolic.kernels.solve_hessian import (
-    solve_hessian,
-    solve_hessian_differentiable,
-)
+from torch_geometric_hyperbolic.kernels.solve_hessian import solve_hessian
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._groups import Groups, as_column, groups_of
 from torch_geometric_hyperbolic.nn.aggr.midpoint import (
@@ -71,7 +63,16 @@ class FrechetMeanAggregation(MidpointAggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        """One mean per group; ``index`` holds the group of each row, or ``ptr`` offsets."""
+        """One mean per group, ``[G, F]``.
+
+        Args:
+            x (torch.Tensor): Points on ``manifold``, ``[N, F]``.
+            index (torch.Tensor, optional): Group of each row, ``[N]``, in any order.
+            ptr (torch.Tensor, optional): Offsets of the groups, ``[G + 1]``, of sorted rows.
+            dim_size (int, optional): Number of groups; as many as ``index`` tells if not given.
+            dim (int, optional): Dimension of the rows. (default: :obj:`-2`)
+            weight (torch.Tensor, optional): Weight of each row, ``[N]``, not negative.
+        """
         self.assert_two_dimensional_input(x, dim)
         return frechet_means(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 
@@ -84,24 +85,19 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     c = torch.as_tensor(manifold.c, dtype=torch.float64, device=x.device)
     group = groups.of_elements(x.size(0))
 
-    fused = fused_engine(points) is not None
-    operators = fused or not has_values(points)
-    find = frechet_mean if operators else frechet_mean_reference
-    solve = solve_hessian if operators else solve_hessian_differentiable
-
     with torch.no_grad():
         start = midpoint(x, groups, weight, manifold)
         start = manifold.to_ball(start)[0].double().detach()
     share = as_column(weight, points, groups.dim)
     total = sum_of_groups(share, group, start.size(0))
     share = share / total.where(total > 0, 1.0)[group]
-    mean = find(points.detach(), share.detach(), group, start, c.detach())
+    mean = frechet_mean(points.detach(), share.detach(), group, start, c.detach())
 
     # Newton steps of length zero have the derivatives of the implicit function: one order each.
-    for _ in range(1 if fused else 2):
+    for _ in range(2 if fused_engine(points) is None else 1):
         relative = poincare.rel(mean[group], points, c=c)
         unit, zeta = directions(relative.detach(), c.detach())
         force = sum_of_groups(share * relative, group, mean.size(0))
-        step = solve(force, share.detach(), unit, zeta, group)
+        step = solve_hessian(force, share.detach(), unit, zeta, group)
         mean = poincare.move(mean, step, c=c)
     return from_ball(mean, None, x, manifold)

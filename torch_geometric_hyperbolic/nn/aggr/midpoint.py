@@ -70,7 +70,16 @@ class MidpointAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        """One midpoint per group; ``index`` holds the group of each row, or ``ptr`` offsets."""
+        """One midpoint per group, ``[G, F]``.
+
+        Args:
+            x (torch.Tensor): Points on ``manifold``, ``[N, F]``.
+            index (torch.Tensor, optional): Group of each row, ``[N]``, in any order.
+            ptr (torch.Tensor, optional): Offsets of the groups, ``[G + 1]``, of sorted rows.
+            dim_size (int, optional): Number of groups; as many as ``index`` tells if not given.
+            dim (int, optional): Dimension of the rows. (default: :obj:`-2`)
+            weight (torch.Tensor, optional): Weight of each row, ``[N]``, not negative.
+        """
         return midpoint(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 
     def __repr__(self) -> str:

@@ -66,7 +66,16 @@ class TangentAggregation(Aggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        """One row per group; ``index`` holds the group of each row given, or ``ptr`` offsets."""
+        """One row per group, ``[G, F]``.
+
+        Args:
+            x (torch.Tensor): Points on ``manifold``, or vectors, ``[N, F]``.
+            index (torch.Tensor, optional): Group of each row, ``[N]``, in any order.
+            ptr (torch.Tensor, optional): Offsets of the groups, ``[G + 1]``, of sorted rows.
+            dim_size (int, optional): Number of groups; as many as ``index`` tells if not given.
+            dim (int, optional): Dimension of the rows. (default: :obj:`-2`)
+            weight (torch.Tensor, optional): Weight of each row, ``[N]``.
+        """
         groups = groups_of(x, index, ptr, dim_size, dim)
         return reduce_vectors(x, groups, weight, self.reduction, self.manifold)
 

@@ -121,8 +121,9 @@ def _coefficients(
         alpha = points_i.new_ones(col.size(0), dtype=dtype)
         return alpha, torch.zeros_like(alpha)
     c = curvature(manifold, points_i)
-    given = (points_i, gap_i, points_j, gap_j, c, manifold.rel_unit)
-    return edge_coefficients(*given, rowptr, col, dtype)
+    return edge_coefficients(
+        points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
+    )
 
 
 def _of_nodes(

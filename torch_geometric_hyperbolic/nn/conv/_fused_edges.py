@@ -20,7 +20,7 @@ from torch_geometric_hyperbolic.kernels import (
 from torch_geometric_hyperbolic.kernels._autograd import overwrite
 from torch_geometric_hyperbolic.nn.aggr import TangentAggregation
 from torch_geometric_hyperbolic.nn.conv._edge_terms import Terms
-from torch_geometric_hyperbolic.nn.conv._first_linear import has_hooks, split_first_linear
+from torch_geometric_hyperbolic.nn.conv._first_linear import Split, has_hooks
 
 NORMS = (torch.nn.BatchNorm1d, torch_geometric.nn.BatchNorm)
 MONOTONE = (
@@ -94,18 +94,17 @@ class FusedEdges(NamedTuple):
         return out / torch.where(count > 0, count, 1).to(out.dtype)
 
 
-def fused_edges(nn: Any, aggr_module: Any, num_edges: int) -> FusedEdges | None:
-    """How ``nn`` and ``aggr_module`` can be fused, or :obj:`None`.
+def fused_edges(split: Split, aggr_module: Any, num_edges: int) -> FusedEdges | None:
+    """How what follows the first linear layer and ``aggr_module`` can be fused, or :obj:`None`.
 
-    They can where ``nn`` is a linear layer, or a sequence (:func:`split_first_linear`) of one, a
-    batch norm, and optionally a monotone activation (before a mean or sum: ReLU or LeakyReLU), none
-    of which has hooks, and the reduction is by maximum, minimum, mean or sum.
+    They can where it is nothing, or a batch norm, a monotone activation (before a mean or sum: ReLU
+    or LeakyReLU), or both, none of which has hooks, and the reduction is by maximum, minimum, mean
+    or sum.
     """
     reduce = REDUCTIONS.get(type(aggr_module))
     if type(aggr_module) is TangentAggregation and aggr_module.manifold is None:
         reduce = aggr_module.reduction
-    split = split_first_linear(nn)
-    if reduce is None or split is None or has_hooks(aggr_module):
+    if reduce is None or has_hooks(aggr_module):
         return None
     rest: list[Any] = list(split.rest)
     norm = None

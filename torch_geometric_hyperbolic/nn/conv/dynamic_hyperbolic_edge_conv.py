@@ -45,6 +45,7 @@ class DynamicHyperbolicEdgeConv(HyperbolicEdgeConv):
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
 
     Raises:
+        TypeError: as for :class:`HyperbolicEdgeConv` and :func:`torch_geometric_hyperbolic.nn.knn`.
         ValueError: if there is no such ``engine``, or ``k`` is less than one or more than the
             number of points of a cloud.
 

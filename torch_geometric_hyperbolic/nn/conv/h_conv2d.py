@@ -11,7 +11,7 @@ from torch_geometric_hyperbolic.checks import (
     check_precision,
     check_weight,
 )
-from torch_geometric_hyperbolic.geometry._precision import working_dtype
+from torch_geometric_hyperbolic.geometry._precision import FULL, working_dtype
 from torch_geometric_hyperbolic.kernels import (
     channels_last,
     curvature,
@@ -162,7 +162,7 @@ class HConv2d(torch.nn.Module):
             return exp0(self._absolute(x), self.manifold).movedim(-1, 1)
         if self.frame is not None:
             return exp0(self._framed(x), self.manifold).movedim(-1, 1)
-        full = {x.dtype, self.weight.dtype} <= {torch.float32, torch.float64}
+        full = {x.dtype, self.weight.dtype} <= {*FULL}
         v = self._fused(x) if full and fused_engine(x) == "numba" else self._relative(x)
         base = base_point(self._grid.pivots(x), self.lin_pivot, self.manifold)
         return move(base, v, self.manifold).movedim(-1, 1)

@@ -26,14 +26,14 @@ class HorocyclicConv(MessagePassing):
         \Bigr), \qquad
         \mathbf{y}_{ij} = \exp_0 \operatorname{rel}(\mathbf{x}_i, \mathbf{x}_j)
 
-    with the horocyclic waves :math:`f` of
-    :class:`~torch_geometric_hyperbolic.nn.HorocyclicWaves`. The :math:`\mathbf{y}_{ij}` are
-    the neighbours of a node, moved so that the node itself lies at the origin. Point masses on them
-    make a signal, and the mean of one wave over them is a coefficient of its Helgason-Fourier
-    transform, at a learnt frequency and direction. So a window is described by how much of each
-    wave it holds, however many neighbours it has and in whatever order, and :math:`\mathbf{W}` acts
-    on these coefficients. In flat space they are values of the characteristic function of the
-    differences :math:`\mathbf{x}_j - \mathbf{x}_i`.
+    with the horocyclic waves :math:`f` of :class:`~torch_geometric_hyperbolic.nn.HorocyclicWaves`.
+    The :math:`\mathbf{y}_{ij}` are the neighbours of a node, moved so that the node itself lies at
+    the origin. Point masses on them make a signal, and the mean of one wave over them is a
+    coefficient of its Helgason-Fourier transform (Helgason, "Groups and Geometric Analysis", 1984),
+    at a learnt frequency and direction. So a window is described by how much of each wave it holds,
+    however many neighbours it has and in whatever order, and :math:`\mathbf{W}` acts on these
+    coefficients. In flat space they are values of the characteristic function of the differences
+    :math:`\mathbf{x}_j - \mathbf{x}_i`.
 
     Not invariant to isometries: they turn all :math:`\operatorname{rel}(\mathbf{x}_i, \cdot)` of a
     node by one rotation, which does the same as turning all directions by its inverse, and differs

@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.checks import (
     check_precision,
     check_weight,
 )
+from torch_geometric_hyperbolic.geometry._precision import HALF
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
 from torch_geometric_hyperbolic.kernels.group_edges import checked_edges, targets_of_edges
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -206,16 +207,17 @@ class HyperbolicEdgeConv(EdgeMessages):
 
     def _may_fuse(self, x: Tensor) -> bool:
         """Whether there are kernels for such points, and no hook looks at message passing."""
-        half = x.dtype in (torch.float16, torch.bfloat16)
-        usual = x.dim() == 2 and (not half or torch.is_autocast_enabled(x.device.type))
+        usual = x.dim() == 2 and (x.dtype not in HALF or torch.is_autocast_enabled(x.device.type))
         known = usual and self.aggr_module is not None and fused_engine(x) is not None
         return known and self._is_plain()
 
     def _may_group(self, edge_index: Adj, split: Split, edges: int) -> bool:
         """Whether edges may be in the order of their targets when ``nn`` and the rest see them."""
-        known = fused_edges(self.nn, self.aggr_module, edges) is not None
-        known = known or takes_any_order(*split.rest, self.aggr_module)
-        return known or is_grouped(edge_index, self.flow)
+        return (
+            fused_edges(split, self.aggr_module, edges) is not None
+            or takes_any_order(*split.rest, self.aggr_module)
+            or is_grouped(edge_index, self.flow)
+        )
 
     def _convolve_grouped(
         self, source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, split: Split
@@ -228,7 +230,7 @@ class HyperbolicEdgeConv(EdgeMessages):
         else:
             vectors = relative_vectors(source, target, rowptr, col, self.manifold)
             terms = window_terms(split.linear, *describe(vectors, rowptr), rowptr)
-        fused = fused_edges(self.nn, self.aggr_module, col.size(0))
+        fused = fused_edges(split, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused.reduced(terms), self.manifold)
         messages = split.follow(edge_values(*terms.as_edge_terms()))
@@ -238,12 +240,8 @@ class HyperbolicEdgeConv(EdgeMessages):
             )
         if acts_on_points(self.aggr_module):
             messages = exp0(messages, self.manifold)
-        size = target.size(0)
-        if self._reduces_segments(messages):
-            out = self.aggr_module(messages, ptr=rowptr, dim_size=size, dim=self.node_dim)
-        else:
-            index = targets_of_edges(rowptr, col.size(0))
-            out = self.aggr_module(messages, index, dim_size=size, dim=self.node_dim)
+        index = targets_of_edges(rowptr, col.size(0))
+        out = self.aggregate(messages, index, dim_size=target.size(0), rowptr=rowptr)
         return out if acts_on_points(self.aggr_module) else exp0(out, self.manifold)
 
     def __repr__(self) -> str:

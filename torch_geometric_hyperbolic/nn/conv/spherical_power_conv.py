@@ -37,7 +37,8 @@ class SphericalPowerConv(MessagePassing):
 
     The window of node :math:`i` is read as a signal, a sum of point masses
     :math:`f_m = u_m \delta_{\mathbf{x}_i} + v_m k_i^{-1} \sum_j \delta_{\mathbf{x}_j}`. Its
-    Helgason-Fourier transform :math:`\hat f_m(\lambda, \omega)` tells how much of the plane wave of
+    Helgason-Fourier transform :math:`\hat f_m(\lambda, \omega)` (Helgason, "Groups and Geometric
+    Analysis", 1984, chapter IV) tells how much of the plane wave of
     frequency :math:`\lambda` and direction :math:`\omega` it holds, and
     :math:`P_{im} = \int \lvert \hat f_m(\lambda_m, \omega) \rvert^2 \, d\omega` is its power at
     :math:`\lambda_m`. An isometry that moves the window changes the phases of its plane waves and

@@ -91,11 +91,15 @@ class HorocyclicWaves(torch.nn.Module):
         return self.of(x)
 
     def of(self, x: Tensor) -> Tensor:
-        """The waves at points of any dtype, in that dtype."""
+        """The waves at points of any dtype, ``[..., ambient_dim]``: ``[..., 2 * num_waves]``, in
+        that dtype.
+        """
         return self._waves(self.manifold.busemann(x.unsqueeze(-2), self.direction.to(x.dtype)))
 
     def of_vectors(self, v: Tensor) -> Tensor:
-        """The waves at ``exp0(v)``, of any length."""
+        """The waves at ``exp0(v)`` for vectors of any length, ``[..., in_channels]``:
+        ``[..., 2 * num_waves]``.
+        """
         return self._waves(self.manifold.busemann0(v.unsqueeze(-2), self.direction.to(v.dtype)))
 
     def _waves(self, ahead: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch_geometric_hyperbolic.checks import (
     check_manifold,
     check_points,
     check_positive,
+    check_range,
     has_values,
     is_readable,
 )
@@ -124,9 +125,6 @@ def _checked(edge_index: Tensor | PairTensor, num_nodes: int) -> PairTensor:
         raise ValueError(f"'edge_index' must have shape [2, E], or be two vectors (got {got})")
     for nodes in edge_index:
         check_integers(nodes, "edge_index")
-        low, high = nodes.aminmax() if is_readable(nodes) and nodes.numel() else (0, -1)
-        if low < 0 or high >= num_nodes:
-            raise IndexError(
-                f"'edge_index' must hold nodes in [0, {num_nodes}) (got {int(low)} to {int(high)})"
-            )
+        if is_readable(nodes):
+            check_range(nodes, "edge_index", num_nodes, "nodes")
     return edge_index[0].long(), edge_index[1].long()

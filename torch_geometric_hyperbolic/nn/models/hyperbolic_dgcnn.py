@@ -1,6 +1,5 @@
 r"""A classifier of point clouds from hyperbolic edge convolutions."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -25,12 +24,11 @@ from torch_geometric_hyperbolic.nn.aggr import MidpointAggregation
 from torch_geometric_hyperbolic.nn.aggr._groups import as_int64, check_size
 from torch_geometric_hyperbolic.nn.conv import DynamicHyperbolicEdgeConv, HyperbolicEdgeConv
 from torch_geometric_hyperbolic.nn.inits import moderate_radius_
+from torch_geometric_hyperbolic.nn.models._levels import by_level, checked_ratios, fewest_points
 from torch_geometric_hyperbolic.nn.models._pretrained import find_pretrained
 from torch_geometric_hyperbolic.nn.pool import fps
-from torch_geometric_hyperbolic.nn.pool.fps import just_below
 from torch_geometric_hyperbolic.nn.pool.knn import as_offsets, neighbour_table
 
-T = TypeVar("T")
 Self = TypeVar("Self", bound="HyperbolicDGCNN")
 
 INITIAL_RADIUS = 1.0
@@ -142,7 +140,7 @@ class HyperbolicDGCNN(torch.nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.manifold = manifold
-        self.ratios = _checked_ratios(ratios, len(hidden_channels))
+        self.ratios = checked_ratios(ratios, len(hidden_channels))
         self.dynamic = dynamic
         self.k = int(k)
         self.convs = torch.nn.ModuleList()
@@ -157,7 +155,7 @@ class HyperbolicDGCNN(torch.nn.Module):
                 else HyperbolicEdgeConv(nn, **space)
             )
             width = channels
-        *earlier, last = map(sum, _by_level(self.ratios, hidden_channels))
+        *earlier, last = map(sum, by_level(self.ratios, hidden_channels))
         self.embed = _block(last, emb_channels)
         self.pool = MultiAggregation(["max", "mean"])
         self.pool_level = MaxAggregation()
@@ -201,12 +199,7 @@ class HyperbolicDGCNN(torch.nn.Module):
     @property
     def min_points(self) -> int:
         """The fewest points a cloud may have, as every edge convolution needs ``k`` sources."""
-        least = self.k
-        for ratio in reversed(self.ratios[:-1]):
-            kept, least = least, int((least - 1) / ratio)
-            while math.ceil(just_below(ratio) * least) < kept:
-                least += 1
-        return least
+        return fewest_points(self.ratios, self.k)
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters of the module, except the curvature of its manifold."""
@@ -220,7 +213,8 @@ class HyperbolicDGCNN(torch.nn.Module):
     def points(
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> list[Tensor]:
-        """The points on the manifold, ``[N, ambient_dim]``: of the input, and of each layer.
+        """The points on the manifold: of the input, ``[N, ambient_dim]``, and of each layer, of
+        which one with a ratio below 1 has fewer.
 
         Arguments are those of :meth:`forward`. In training mode this updates the running statistics
         of the norms, as :meth:`forward` does; :meth:`radii` and :meth:`embedding` do not.
@@ -249,31 +243,35 @@ class HyperbolicDGCNN(torch.nn.Module):
         for conv, ratio in zip(self.convs, self.ratios, strict=True):
             if layers and not self.dynamic:
                 x = exp0(torch.cat([layers[-1][0], pos], dim=-1), self.manifold)
-            kept = None if ratio == 1 else fps(place, batch, ratio, **space)
-            centres, centre_place, centre_batch = (
-                t if t is None or kept is None else t[kept] for t in (x, place, batch)
-            )
+            sources, from_place, from_batch = x, place, batch
+            if ratio < 1:
+                kept = fps(place, batch, ratio, **space)
+                x, pos, place = x[kept], pos[kept], place[kept]
+                batch = None if batch is None else batch[kept]
             if self.dynamic:
-                x = conv((x, centres), (batch, centre_batch), clouds)
+                x = conv((sources, x), (from_batch, batch), clouds)
             else:
-                table = neighbour_table(place, centre_place, self.k, batch, centre_batch, **space)
-                x = conv((x, centres), as_offsets(table))
-            if kept is not None:
-                pos, place, batch = pos[kept], centre_place, centre_batch
+                table = neighbour_table(from_place, place, self.k, from_batch, batch, **space)
+                x = conv((sources, x), as_offsets(table))
             layers.append((log0(x, self.manifold), batch))
         return layers
 
     def forward(
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> Tensor:
-        """Logits of each cloud; give ``batch_size`` to compile, or to spare a look at ``batch``.
+        """Logits of each cloud, ``[B, out_channels]``.
 
-        Without ``batch``, ``batch_size`` is the number of clouds, all of one size; then nothing
-        waits for a GPU.
+        Args:
+            pos (torch.Tensor): Coordinates of the points, ordinary vectors, ``[N, in_channels]``.
+            batch (torch.Tensor, optional): Cloud of each point, ``[N]``, sorted. One cloud if
+                neither this nor ``batch_size`` is given.
+            batch_size (int, optional): The number of clouds; give it to compile, or to spare a look
+                at ``batch``. Without ``batch`` the clouds are all of one size; then nothing waits
+                for a GPU.
         """
         if batch is None and batch_size is None:
             batch_size = 1
-        levels = _by_level(self.ratios, self._layers(pos, batch, batch_size))
+        levels = by_level(self.ratios, self._layers(pos, batch, batch_size))
         *earlier, (last, own) = [
             (torch.cat([v for v, _ in level], dim=-1), _clouds(*level[0], batch_size))
             for level in levels
@@ -286,7 +284,9 @@ class HyperbolicDGCNN(torch.nn.Module):
     def radii(
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> dict[str, float]:
-        """Mean distance from the origin of the input points and of each layer's points."""
+        """Mean distance from the origin of the input points and of each layer's points, by name.
+        Arguments are those of :meth:`forward`.
+        """
         names = ["input", *(f"conv{i + 1}" for i in range(len(self.convs)))]
         points = self._look(pos, batch, batch_size)
         return {
@@ -298,7 +298,9 @@ class HyperbolicDGCNN(torch.nn.Module):
     def embedding(
         self, pos: Tensor, batch: OptTensor = None, batch_size: int | None = None
     ) -> Tensor:
-        """One point of the manifold per cloud: the midpoint of the last layer's points."""
+        """One point of the manifold per cloud, ``[B, ambient_dim]``: the midpoint of the last
+        layer's points. Arguments are those of :meth:`forward`.
+        """
         x, own = self._look(pos, batch, batch_size)[-1]
         return self.midpoint(x, _clouds(x, own, batch_size), dim_size=batch_size)
 
@@ -314,16 +316,6 @@ class HyperbolicDGCNN(torch.nn.Module):
                 overwrite(buffer, value)
 
 
-def _by_level(ratios: Sequence[float], values: Sequence[T]) -> list[list[T]]:
-    """A value for each edge convolution, in lists of those that keep the same points."""
-    levels: list[list[T]] = []
-    for ratio, value in zip(ratios, values, strict=True):
-        if ratio < 1 or not levels:
-            levels.append([])
-        levels[-1].append(value)
-    return levels
-
-
 def _clouds(x: Tensor, batch: OptTensor, batch_size: int | None) -> OptTensor:
     """The cloud of each point in int64; without ``batch`` all clouds have one size."""
     if batch is not None or batch_size is None:
@@ -331,19 +323,6 @@ def _clouds(x: Tensor, batch: OptTensor, batch_size: int | None) -> OptTensor:
     size = x.size(0) // batch_size
     number = torch.arange(batch_size, device=x.device)
     return number.repeat_interleave(size, output_size=batch_size * size)
-
-
-def _checked_ratios(ratios: Sequence[float] | None, layers: int) -> tuple[float, ...]:
-    try:
-        shares = (1.0,) * layers if ratios is None else tuple(map(float, ratios))
-    except (TypeError, ValueError):
-        shares = ()
-    if len(shares) != layers or not all(0 < share <= 1 for share in shares):
-        raise ValueError(
-            f"'ratios' must be {layers} numbers above 0 and at most 1, one for each of "
-            f"'hidden_channels' (got {ratios})"
-        )
-    return shares
 
 
 def _block(in_channels: int, out_channels: int) -> torch.nn.Sequential:

@@ -12,9 +12,12 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     num_clouds,
 )
-from torch_geometric_hyperbolic.geometry._numerics import WHOLE
 from torch_geometric_hyperbolic.kernels import farthest_points, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
+
+#: Shares of points are multiplied by this before they are rounded up, so that a whole number is not
+#: taken for a little more: below 1 by more than a rounding of float32, less than one in a million.
+WHOLE = 1 - 2.0**-23
 
 
 @torch.no_grad()
@@ -52,6 +55,7 @@ def fps(
         :math:`O(P^2 n)` for a cloud of :math:`P` points.
 
     Raises:
+        TypeError: if ``ratio`` is no number, for points of another dtype, or no manifold.
         ValueError: if ``ratio`` is not above 0 and at most 1, ``batch`` is not sorted, or the
             points are not ``batch_size`` clouds of one size.
 

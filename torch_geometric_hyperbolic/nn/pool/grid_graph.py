@@ -42,7 +42,8 @@ def grid_graph(
         offset :func:`centre_offset` comes from the output pixel's pivot.
 
     Raises:
-        ValueError: if the window is larger than the padded image.
+        TypeError: if a size is neither an integer nor a pair of integers.
+        ValueError: if a size is too small, or the window larger than the padded image.
 
     Example:
         >>> edge_index, offset = grid_graph(1, 3, kernel_size=(1, 3), padding=(0, 1))
@@ -66,6 +67,12 @@ def grid_graph(
 
 def centre_offset(kernel_size: Size2) -> int:
     """Number of the window's centre offset (the upper left one for even sizes).
+
+    Args:
+        kernel_size (int or tuple): size of the window, height and width.
+
+    Returns:
+        The number as :func:`grid_graph` counts offsets, row by row from 0.
 
     Example:
         >>> centre_offset(3)

@@ -63,7 +63,10 @@ def knn(
         ``torch_cluster.knn`` returns it.
 
     Raises:
-        ValueError: if ``k`` exceeds the number of points of a cloud that has queries.
+        TypeError: for points of another dtype, numbers that are no integers, or no manifold.
+        ValueError: if ``k`` exceeds the number of points of a cloud that has queries, a batch
+            vector is not sorted, clouds are not ``batch_size``, there is no such ``engine``, or
+            ``cosine`` is set.
 
     Example:
         >>> import torch
@@ -74,10 +77,10 @@ def knn(
                 [2, 1]])
     """
     _check_cosine(cosine)
-    given = (x, y, k, batch_x, batch_y, manifold)
-    table = neighbour_table(*given, engine=engine, batch_size=batch_size)
-    row = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
-    return torch.stack([row, table.flatten()])
+    table = neighbour_table(
+        x, y, k, batch_x, batch_y, manifold, engine=engine, batch_size=batch_size
+    )
+    return torch.stack([_queries(table), table.flatten()])
 
 
 def knn_graph(
@@ -95,7 +98,8 @@ def knn_graph(
 ) -> Tensor:
     r"""The graph that connects each point to its ``k`` nearest points of the same cloud.
 
-    Every node has exactly ``k`` neighbours, even if some points are duplicates.
+    Every node has exactly ``k`` neighbours, even if some points are duplicates. Cost as for
+    :func:`knn`.
 
     Args:
         x (torch.Tensor): points on ``manifold``, ``[N, ambient_dim]``.
@@ -114,7 +118,9 @@ def knn_graph(
         ``edge_index``, ``[2, N * k]``.
 
     Raises:
-        ValueError: if ``k`` exceeds the number of (other) points of a cloud.
+        TypeError: as for :func:`knn`.
+        ValueError: if ``k`` exceeds the number of (other) points of a cloud, for another ``flow``,
+            and as for :func:`knn`.
 
     Example:
         >>> import torch
@@ -126,10 +132,10 @@ def knn_graph(
     if flow not in ("source_to_target", "target_to_source"):
         raise ValueError(f"'flow' must be 'source_to_target' or 'target_to_source' (got {flow!r})")
     _check_cosine(cosine)
-    given = (x, x, k, batch, batch, manifold)
-    table = neighbour_table(*given, loop=loop, engine=engine, batch_size=batch_size)
-    centre = torch.arange(table.size(0), device=table.device).repeat_interleave(k)
-    pair = [table.flatten(), centre]
+    table = neighbour_table(
+        x, x, k, batch, batch, manifold, loop=loop, engine=engine, batch_size=batch_size
+    )
+    pair = [table.flatten(), _queries(table)]
     return torch.stack(pair if flow == "source_to_target" else pair[::-1])
 
 
@@ -179,6 +185,11 @@ def check_engine(engine: str) -> None:
 def _check_cosine(cosine: bool) -> None:
     if cosine:
         raise ValueError(f"'cosine' must be False: distances are the manifold's (got {cosine})")
+
+
+def _queries(table: Tensor) -> Tensor:
+    """The query of each entry of a flattened table, ``[M * k]``."""
+    return torch.arange(table.size(0), device=table.device).repeat_interleave(table.size(1))
 
 
 def as_offsets(table: Tensor) -> tuple[Tensor, Tensor]:
