@@ -182,6 +182,22 @@ def test_gradients_of_two_points_are_those_of_the_geodesic(model, radius):
 
 
 @each_model
+def test_gradient_by_the_curvature_far_from_the_origin(model):
+    """What it gets inside the ball and on the way out of it is exp(radius) times the sum."""
+    space = model(1.0)
+    far = space.exp0(torch.tensor([6.0 * space.rel_unit, 0, 0], dtype=torch.float64))
+    v = 0.5 * torch.randn(8, 3, dtype=torch.float64)
+    x, grads = space.move(far.expand(8, -1), v).float(), []
+    weight = torch.randn(3, dtype=torch.float64)
+    for dtype in (torch.float32, torch.float64):
+        manifold = model(1.0, learnable=True).to(dtype)
+        mean = FrechetMeanAggregation(manifold)(x.to(dtype), torch.zeros(8, dtype=torch.long))
+        (mean[:, -3:].double() @ weight).sum().backward()
+        grads.append(manifold.log_scale.grad.double())
+    assert (grads[0] - grads[1]).abs() < 1e-6 * grads[1].abs()
+
+
+@each_model
 def test_compiled_steps_have_the_gradients_of_plain_ones(model):
     """The cost alone finds means to the root of rounding, and gradients there no better."""
     manifold, found = model(C, learnable=True), []

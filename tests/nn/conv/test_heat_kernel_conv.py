@@ -139,6 +139,19 @@ def test_isometries_change_nothing_and_other_maps_do(manifold):
     assert (conv(h, stretched, edge_index) - conv(h, x, edge_index)).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("manifold", [*CURVED, Euclidean()], ids=str)
+def test_gradient_by_the_time_where_windows_are_small(manifold):
+    """What both logarithms add to it, n / 2t each, is 1e4 times as large as their difference."""
+    h, x, edge_index = random_case(manifold)
+    x, h = manifold.exp0(0.01 * manifold.log0(x)).float(), h.float()
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        conv = HeatKernelConv(3, manifold=manifold, time=0.5, learnable=True).to(dtype)
+        conv(h.to(dtype), x.to(dtype), edge_index).double().square().sum().backward()
+        grads.append(conv.log_time.grad.double())
+    assert (grads[0] - grads[1]).abs() < 1e-5 * grads[1].abs()
+
+
 @pytest.mark.parametrize("manifold", [PoincareBall(0.7), Lorentz(0.7), Euclidean()], ids=str)
 def test_gradients(manifold):
     if manifold.c:

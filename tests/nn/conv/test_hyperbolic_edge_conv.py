@@ -452,6 +452,31 @@ def test_gradients_in_points_weights_and_curvature(space, aggr, plain):
     assert check_gradients(conv, points(manifold, 4, 2), edge_index) == 6
 
 
+def far_gradients(conv: HyperbolicEdgeConv, x: Tensor, edge_index: Tensor) -> dict[str, Tensor]:
+    """Gradients of the layer's parameters between points and some of them."""
+    dtype = x.dtype
+    conv = copy.deepcopy(conv).to(dtype)
+    conv((x, x[:4].clone()), edge_index).double().square().sum().backward()
+    return {name: p.grad.double() for name, p in conv.named_parameters()}
+
+
+@pytest.mark.parametrize("space", [PoincareBall, Lorentz])
+@pytest.mark.parametrize("aggr", ["max", "mean"])
+@pytest.mark.parametrize("frame", [None, "local"])
+def test_gradients_of_two_sets_far_from_the_origin(space, aggr, frame):
+    """Those by targets and by sources are up to exp(radius) times as large as their sum."""
+    manifold = space(1.0, learnable=True)
+    far = manifold.exp0(torch.tensor([6.0 * manifold.rel_unit, 0, 0], dtype=torch.float64))
+    x = manifold.move(far.expand(8, -1), 0.5 * torch.randn(8, 3, dtype=torch.float64)).detach()
+    conv = HyperbolicEdgeConv(Linear(6, 4), aggr, manifold=manifold, frame=frame)
+    edge_index = torch.cartesian_prod(torch.arange(8), torch.arange(4)).T
+    found = far_gradients(conv, x.float(), edge_index)
+    exact = far_gradients(conv, x.float().double(), edge_index)
+    for name in exact:
+        error = (found[name] - exact[name]).abs().max() / exact[name].abs().max()
+        assert error < 2e-5, name
+
+
 @each_space
 def test_gradients_are_finite_between_coincident_points(manifold):
     x = manifold.origin(4, 3, dtype=torch.float64).requires_grad_()

@@ -5,6 +5,8 @@ from torch import Tensor
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.geometry import poincare
+from torch_geometric_hyperbolic.geometry._numerics import project
+from torch_geometric_hyperbolic.kernels import curvature, to_ball
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.frechet_mean import directions, frechet_mean
 from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
@@ -81,8 +83,8 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
     """:class:`FrechetMeanAggregation` of points ``[N, ambient_dim]`` as a function."""
     if manifold.flat:
         return midpoint(x, groups, weight, manifold)  # the weighted mean, both
-    points = manifold.to_ball(x)[0].double()
-    c = torch.as_tensor(manifold.c, dtype=torch.float64, device=x.device)
+    c = curvature(manifold, x)
+    points = to_ball(x, manifold, c)[0].double()
     group = groups.of_elements(x.size(0))
 
     with torch.no_grad():
@@ -100,4 +102,4 @@ def frechet_means(x: Tensor, groups: Groups, weight: OptTensor, manifold: Manifo
         force = sum_of_groups(share * relative, group, mean.size(0))
         step = solve_hessian(force, share.detach(), unit, zeta, group)
         mean = poincare.move(mean, step, c=c)
-    return from_ball(mean, None, x, manifold)
+    return from_ball(*project(mean, c), x, manifold)  # gaps of the same c: gradients by it cancel

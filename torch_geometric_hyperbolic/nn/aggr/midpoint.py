@@ -6,7 +6,7 @@ from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.typing import OptTensor
 
 from torch_geometric_hyperbolic.checks import check_manifold
-from torch_geometric_hyperbolic.kernels import group_moments, to_ball
+from torch_geometric_hyperbolic.kernels import curvature, group_moments, to_ball
 from torch_geometric_hyperbolic.kernels.group_edges import sum_of_groups
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.aggr._groups import (
@@ -105,13 +105,14 @@ def midpoints(
     """As many midpoints of each group of points ``[E, F]`` as a point has weights, ``[E, S]``:
     ``[G, S, F]``.
     """
-    p, gap = to_ball(x, manifold)
+    c = curvature(manifold, x)
+    p, gap = to_ball(x, manifold, c)
     weight = weight.double()
     # Weights in the ball differ by factors of exp(2 radius).
     centre, spread, mass = group_moments(p.double(), weight / gap, index, num_groups)
     total = sum_of_groups(weight, index, num_groups)
     h = torch.where(mass > 0, total / mass.where(mass > 0, 1.0), 1.0)
-    root = (h.square() + 4 * manifold.c * spread).sqrt()[..., None]
+    root = (h.square() + 4 * c * spread).sqrt()[..., None]
     both = 2 - h[..., None] + root
     return from_ball(2 * centre / both, 2 * root / both, x, manifold)
 

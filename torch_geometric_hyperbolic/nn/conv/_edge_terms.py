@@ -83,16 +83,21 @@ def edge_terms(
 ) -> EdgeTerms:
     r"""A linear layer of :math:`\log_0 x_i \, \Vert \, \operatorname{rel}(x_i, x_j)`, applied to
     nodes: :math:`O(N F F' + E F)`. The products of points are in float64, their differences cancel.
+    So do the gradients by the weight and by the curvature that targets and sources give: those are
+    added in float64 before they are rounded.
     """
-    dtype = working_dtype(target)
-    (points_i, gap_i, log), (points_j, gap_j, _) = _of_nodes(ball_and_log, target, source, manifold)
+    dtype, c = working_dtype(target), curvature(manifold, target)
+    of_targets, of_sources = _of_nodes(ball_and_log, target, source, manifold, c)
+    (points_i, gap_i, log), (points_j, gap_j, _) = of_targets, of_sources
     width = log.size(-1)
     to_absolute, to_relative = first.weight[:, :width], first.weight[:, width:]
-    relative_i = relative_j = wide_linear(points_i, to_relative)
-    if source is not target:
-        relative_j = wide_linear(points_j, to_relative)
+    if source is target:
+        relative_i = relative_j = wide_linear(points_i, to_relative)
+    else:
+        to_relative = to_relative.double()
+        relative_i, relative_j = (wide_linear(p, to_relative) for p in (points_i, points_j))
     nodes = ((points_i, gap_i), (points_j, gap_j))
-    alpha, beta = _coefficients(*nodes, manifold, rowptr, col, dtype)
+    alpha, beta = _coefficients(*nodes, manifold, c, rowptr, col, dtype)
     absolute = linear(log, to_absolute, first.bias).to(dtype)
     return EdgeTerms(absolute, relative_i, relative_j, alpha, beta, rowptr, col)
 
@@ -101,9 +106,9 @@ def relative_vectors(
     source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, manifold: Manifold
 ) -> EdgeVectors:
     r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
-    of_targets, of_sources = _of_nodes(to_ball, target, source, manifold)
-    dtype = working_dtype(target)
-    alpha, beta = _coefficients(of_targets, of_sources, manifold, rowptr, col, dtype)
+    dtype, c = working_dtype(target), curvature(manifold, target)
+    of_targets, of_sources = _of_nodes(to_ball, target, source, manifold, c)
+    alpha, beta = _coefficients(of_targets, of_sources, manifold, c, rowptr, col, dtype)
     return EdgeVectors(of_targets[0].double(), of_sources[0].double(), alpha, beta, col)
 
 
@@ -111,6 +116,7 @@ def _coefficients(
     of_targets: tuple[Tensor, Tensor],
     of_sources: tuple[Tensor, Tensor],
     manifold: Manifold,
+    c: Tensor,
     rowptr: Tensor,
     col: Tensor,
     dtype: torch.dtype,
@@ -120,19 +126,22 @@ def _coefficients(
     if manifold.flat:
         alpha = points_i.new_ones(col.size(0), dtype=dtype)
         return alpha, torch.zeros_like(alpha)
-    c = curvature(manifold, points_i)
     return edge_coefficients(
         points_i, gap_i, points_j, gap_j, c, manifold.rel_unit, rowptr, col, dtype
     )
 
 
 def _of_nodes(
-    find: Callable[[Tensor, Manifold], T], target: Tensor, source: Tensor, manifold: Manifold
+    find: Callable[[Tensor, Manifold, Tensor], T],
+    target: Tensor,
+    source: Tensor,
+    manifold: Manifold,
+    c: Tensor,
 ) -> tuple[T, T]:
     """What ``find`` makes of targets and of sources, once if they are one tensor."""
     dtype = working_dtype(target)
-    of_targets = find(target.to(dtype), manifold)
-    return of_targets, of_targets if source is target else find(source.to(dtype), manifold)
+    of_targets = find(target.to(dtype), manifold, c)
+    return of_targets, of_targets if source is target else find(source.to(dtype), manifold, c)
 
 
 class WindowTerms(NamedTuple):

@@ -128,8 +128,9 @@ class HeatKernelConv(MessagePassing):
         edge_index_j: Tensor,
     ) -> Tensor:
         distance = self.manifold.dist(x_i, x_j).double()
-        fall = self._log_kernel(distance) - self._log_kernel(torch.zeros_like(distance[:1]))
-        share = fall.exp() * (edge_index_i != edge_index_j)
+        # Of the time that is read once: the gradients of both logarithms cancel.
+        log = self._log_kernel(torch.cat([distance, distance.new_zeros(1)]))
+        share = (log[:-1] - log[-1]).exp() * (edge_index_i != edge_index_j)
         share = share.to(h_j.dtype).unsqueeze(-1)
         return torch.cat([share * h_j, share], dim=-1)
 
