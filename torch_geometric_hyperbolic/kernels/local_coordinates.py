@@ -19,7 +19,12 @@ if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
 
 
-def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None = None) -> Tensor:
+def local_coordinates(
+    v: Tensor | EdgeVectors,
+    rowptr: Tensor,
+    rank: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     r"""Coordinates of each window's vectors in the window's own orthonormal frame.
 
     Gram-Schmidt over the vectors of the window: the next axis is the direction of the residual
@@ -41,9 +46,11 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
         rowptr (torch.Tensor): offsets of each window's vectors, ``[M + 1]``, int64.
         rank (int, optional): axes of each frame; the size of the largest window is enough.
             (default: ``n``)
+        dtype (torch.dtype, optional): of the result, and of what the vectors were made of, whose
+            rounding is what scores are equal up to. (default: that of ``v``)
 
     Returns:
-        Coordinates ``[E, rank]``, in the dtype of ``v``. Differentiable once where fused.
+        Coordinates ``[E, rank]``. Differentiable once where fused.
 
     Example:
         >>> import torch
@@ -52,10 +59,10 @@ def local_coordinates(v: Tensor | EdgeVectors, rowptr: Tensor, rank: int | None 
                 [1., 1.]])
     """
     vectors = as_edge_vectors(v, rowptr)
-    dtype, channels = vectors.alpha.dtype, vectors.relative_i.size(1)
-    rank = channels if rank is None else rank
+    dtype = vectors.alpha.dtype if dtype is None else dtype
+    rank = vectors.relative_i.size(1) if rank is None else rank
     if fused_engine(vectors.alpha) == "numba":
-        return _local_coordinates(*vectors, rowptr, rank)[0]
+        return _local_coordinates(*vectors, rowptr, rank, TIE[dtype])[0].to(dtype)
     return gram_schmidt(vectors.values(rowptr), rowptr, rank, TIE[dtype]).to(dtype)
 
 
@@ -101,10 +108,11 @@ def _local_coordinates(
     col: Tensor,
     rowptr: Tensor,
     rank: int,
+    tie: float,
 ) -> tuple[Tensor, Tensor]:
     v = EdgeVectors(relative_i, relative_j, alpha, beta, col)
-    outputs = _outputs(*v, rowptr, rank)
-    rest = (v, rowptr, TIE[alpha.dtype], *outputs)
+    outputs = _outputs(*v, rowptr, rank, tie)
+    rest = (v, rowptr, tie, *outputs)
     parallel(coordinates, len(rowptr) - 1, *rest, offsets=rowptr, always=True)
     return outputs
 
@@ -118,6 +126,7 @@ def _outputs(
     col: Tensor,
     rowptr: Tensor,
     rank: int,
+    tie: float,
 ) -> tuple[Tensor, Tensor]:
     """For the coordinates, and the place in its window of each axis's pivot."""
     return alpha.new_empty(alpha.size(0), rank), rowptr.new_empty(rowptr.size(0) - 1, rank)
@@ -150,7 +159,7 @@ def _setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
     refuse_second_derivatives("local_coordinates")
-    return *_local_coordinates_backward(*ctx.saved_tensors, grad), None, None, None
+    return *_local_coordinates_backward(*ctx.saved_tensors, grad), None, None, None, None
 
 
 _local_coordinates.register_autograd(_backward, setup_context=_setup_context)

@@ -477,6 +477,31 @@ def test_gradients_of_two_sets_far_from_the_origin(space, aggr, frame):
         assert error < 2e-5, name
 
 
+@pytest.mark.skipif(not WITH_NUMBA, reason="needs numba")
+@each_curved
+def test_gradients_by_points_in_wide_local_frames_are_as_accurate_as_plain_ones(manifold):
+    """What does not turn with a window has a gradient across its turns: far from the origin that
+    counts exp(radius) times.
+    """
+    conv = make_conv(manifold, frame="local")
+    v = 3.5 * manifold.rel_unit / 2 / manifold.c**0.5 * torch.randn(120, 3, dtype=torch.float64)
+    x = manifold.exp0(v).float()
+    targets = torch.arange(120).repeat_interleave(5)
+    edge_index = torch.stack([torch.randint(120, (600,)), targets])
+
+    def gradient(dtype: torch.dtype, fused: bool) -> Tensor:
+        leaf = x.to(dtype).clone().requires_grad_()
+        set_fused(fused)
+        out = copy.deepcopy(conv).to(dtype)(leaf, edge_index)
+        set_fused(True)
+        return torch.autograd.grad(out.double().sum(), leaf)[0].double()
+
+    exact = gradient(torch.float64, False)
+    plain, fused = (gradient(torch.float32, flag) - exact for flag in (False, True))
+    size = exact.norm(dim=1)
+    assert (fused.norm(dim=1) / size).median() < 2 * (plain.norm(dim=1) / size).median() + 1e-7
+
+
 @each_space
 def test_gradients_are_finite_between_coincident_points(manifold):
     x = manifold.origin(4, 3, dtype=torch.float64).requires_grad_()

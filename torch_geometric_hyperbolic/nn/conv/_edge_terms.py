@@ -105,10 +105,13 @@ def edge_terms(
 def relative_vectors(
     source: Tensor, target: Tensor, rowptr: Tensor, col: Tensor, manifold: Manifold
 ) -> EdgeVectors:
-    r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target."""
-    dtype, c = working_dtype(target), curvature(manifold, target)
+    r""":math:`\operatorname{rel}(x_i, x_j)` of edges grouped by target, in float64: gradients of
+    what does not turn with a window are orthogonal to its turns, exactly enough for
+    :math:`e^r` times their rounding.
+    """
+    c = curvature(manifold, target)
     of_targets, of_sources = _of_nodes(to_ball, target, source, manifold, c)
-    alpha, beta = _coefficients(of_targets, of_sources, manifold, c, rowptr, col, dtype)
+    alpha, beta = _coefficients(of_targets, of_sources, manifold, c, rowptr, col, torch.float64)
     return EdgeVectors(of_targets[0].double(), of_sources[0].double(), alpha, beta, col)
 
 

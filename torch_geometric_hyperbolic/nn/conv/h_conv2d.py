@@ -186,7 +186,8 @@ class HConv2d(torch.nn.Module):
         size = self.kernel_size[0] * self.kernel_size[1]
         rows = vectors.flatten(0, -2)  # [B * H' * W' * kh * kw, in_channels]
         rowptr = torch.arange(0, rows.size(0) + 1, size, device=x.device)
-        z = local_coordinates(rows, rowptr).view(vectors.shape).flatten(-3)
+        z = local_coordinates(rows.double(), rowptr, dtype=rows.dtype)
+        z = z.view(vectors.shape).flatten(-3)
         return torch.nn.functional.linear(z, self._matrices().flatten(1), self.bias)
 
     def _vectors(self, x: Tensor) -> Tensor:

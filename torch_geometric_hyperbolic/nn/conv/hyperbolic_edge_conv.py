@@ -17,7 +17,7 @@ from torch_geometric_hyperbolic.checks import (
     check_precision,
     check_weight,
 )
-from torch_geometric_hyperbolic.geometry._precision import HALF
+from torch_geometric_hyperbolic.geometry._precision import HALF, working_dtype
 from torch_geometric_hyperbolic.kernels import edge_values, exp0, fused_engine
 from torch_geometric_hyperbolic.kernels.group_edges import checked_edges, targets_of_edges
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -229,7 +229,8 @@ class HyperbolicEdgeConv(EdgeMessages):
             terms = edge_terms(split.linear, source, target, rowptr, col, self.manifold)
         else:
             vectors = relative_vectors(source, target, rowptr, col, self.manifold)
-            terms = window_terms(split.linear, *describe(vectors, rowptr), rowptr)
+            described = describe(vectors, rowptr, working_dtype(target))
+            terms = window_terms(split.linear, *described, rowptr)
         fused = fused_edges(split, self.aggr_module, col.size(0))
         if fused is not None:
             return exp0(fused.reduced(terms), self.manifold)

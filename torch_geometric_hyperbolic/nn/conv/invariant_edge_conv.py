@@ -5,10 +5,9 @@ from typing import Any, Optional
 
 from torch import Tensor
 
-from torch_geometric_hyperbolic.kernels import window_lengths
 from torch_geometric_hyperbolic.manifolds import Manifold
 from torch_geometric_hyperbolic.nn.conv._first_linear import Split
-from torch_geometric_hyperbolic.nn.conv._window import Description
+from torch_geometric_hyperbolic.nn.conv._window import Description, in_lengths
 from torch_geometric_hyperbolic.nn.conv.hyperbolic_edge_conv import HyperbolicEdgeConv
 
 
@@ -79,7 +78,7 @@ class InvariantEdgeConv(HyperbolicEdgeConv):
         super().__init__(nn, aggr, manifold=manifold, frame=None, **kwargs)
 
     def _description(self) -> Optional[Description]:
-        return window_lengths
+        return in_lengths
 
     def _width(self, split: Optional[Split]) -> Optional[int]:
         if split is not None and split.linear.weight.size(1) != self.num_invariants:
