@@ -1,6 +1,7 @@
 """Command-line parts every benchmark script shares: types of flags, configurations, error style."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -136,6 +137,8 @@ def run_command(prog: str, args: argparse.Namespace) -> int:
     mistakes of the user into one line and status 2.
     """
     name = f"{prog} {args.command}".rstrip()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding lacks
     if getattr(args, "threads", None) is not None:
         torch.set_num_threads(args.threads)
     try:

@@ -19,6 +19,7 @@ from torch_geometric_hyperbolic.checks import (
     validation_enabled,
 )
 from torch_geometric_hyperbolic.manifolds import Euclidean, Lorentz, PoincareBall
+from torch_geometric_hyperbolic.nn import knn_graph
 
 
 @pytest.fixture
@@ -251,3 +252,17 @@ def test_counts_may_be_those_of_numpy(kind):
 def test_a_bool_is_no_number():
     with pytest.raises(TypeError, match=r"^'r' must be a float \(got True\)$"):
         check_positive(True, "r")
+
+
+class OnApple(torch.Tensor):
+    """Says that it is where there is no float64."""
+
+    device = property(lambda self: torch.device("mps"))
+
+
+def test_a_device_without_float64_is_named():
+    x = torch.zeros(4, 3).as_subclass(OnApple)
+    with pytest.raises(TypeError, match=r"^'x' must be on a device that has float64 \(got mps\)$"):
+        PoincareBall().log0(x)
+    with pytest.raises(TypeError, match=r"^'x' must be on a device that has float64 \(got mps\)$"):
+        knn_graph(x, 2, manifold=Euclidean())

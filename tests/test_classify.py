@@ -664,7 +664,7 @@ def test_the_command_starts():
 
 
 def test_the_command_is_installed_under_its_name():
-    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     assert '\ntgh-classify = "torch_geometric_hyperbolic.classify:main"\n' in text
 
 

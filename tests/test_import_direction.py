@@ -94,7 +94,7 @@ def for_checkers_only(node: ast.stmt) -> bool:
 @pytest.mark.parametrize("file", files(), ids=lambda f: module_name(f) or NAME)
 def test_imports_point_down(file):
     importer = module_name(file)
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     if not importer:
         tree.body = [node for node in tree.body if not for_checkers_only(node)]
     targets = set(imported(tree))
@@ -172,7 +172,7 @@ def test_only_typing_goes_on_without_a_package():
     found = [
         module_name(file)
         for file in PACKAGE.rglob("*.py")
-        if any(falls_back(node) for node in ast.walk(ast.parse(file.read_text())))
+        if any(falls_back(node) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     ]
     assert found == ["typing"]
 
@@ -199,7 +199,7 @@ def roots(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("file", files(), ids=lambda f: module_name(f) or NAME)
 def test_compilers_are_imported_in_their_folders_only(file):
-    for package in roots(ast.parse(file.read_text())) & COMPILERS.keys():
+    for package in roots(ast.parse(file.read_text(encoding="utf-8"))) & COMPILERS.keys():
         assert longest_prefix(module_name(file), [COMPILERS[package]]), f"imports {package}"
 
 
@@ -216,7 +216,7 @@ def unguarded(importer: str, tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("file", files(), ids=lambda f: module_name(f) or NAME)
 def test_compiled_loops_are_imported_where_they_can_be_only(file):
-    assert not unguarded(module_name(file), ast.parse(file.read_text()))
+    assert not unguarded(module_name(file), ast.parse(file.read_text(encoding="utf-8")))
 
 
 def test_unguarded_imports_are_seen():
@@ -251,7 +251,7 @@ def tolerances(tree: ast.AST) -> set[tuple[int, int]]:
 
 def guards(file: Path) -> list[str]:
     """Small literals and clamps outside comments and strings."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     allowed = tolerances(tree)
     with tokenize.open(file) as source:
         tokens = list(tokenize.generate_tokens(source.readline))

@@ -155,7 +155,11 @@ def relative(file: Path) -> str:
 
 @pytest.mark.parametrize("file", package_files(), ids=relative)
 def test_the_package_prints_nothing(file):
-    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    calls = [
+        node
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
     printing = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
     assert not printing
 
@@ -235,7 +239,7 @@ def test_every_module_has_a_mirror_test(file):
     assert path.is_file(), f"{file} has no {path.relative_to(TESTS)}"
     tests = [
         node.name
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
     assert tests, f"{path.relative_to(TESTS)} holds no test"
@@ -243,7 +247,7 @@ def test_every_module_has_a_mirror_test(file):
 
 def test_private_subpackages_have_no_public_names():
     for file in PACKAGE.rglob("_*/__init__.py"):
-        assert "__all__" not in file.read_text()
+        assert "__all__" not in file.read_text(encoding="utf-8")
 
 
 def test_shared_mirrors_are_still_needed():
@@ -260,7 +264,7 @@ DEFINED_ONCE = {
 
 
 def definitions(file: Path) -> list[ast.FunctionDef]:
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     return [f for f in functions if f.name.lstrip("_") in DEFINED_ONCE]
 
@@ -294,6 +298,6 @@ def test_type_checkers_read_the_list_of_names(package):
     """They know no other form than ``__all__ = [...]``, and names that are not in it are private
     to them (typing specification, "Library interface").
     """
-    tree = ast.parse(Path(load(package).__file__).read_text())
+    tree = ast.parse(Path(load(package).__file__).read_text(encoding="utf-8"))
     assigned = [[ast.unparse(t) for t in n.targets] for n in tree.body if isinstance(n, ast.Assign)]
     assert [names for names in assigned if "__all__" in names] == [["__all__"]]

@@ -32,8 +32,7 @@ def importable(monkeypatch):
         if name in failures:
             raise failures[name]
         module = ModuleType(name)
-        if name == "triton":
-            module.__version__ = "3.10.0"
+        module.__version__ = {"triton": "3.10.0", "e3nn": "0.5.6"}.get(name)
         if name == "numba":
             module.config = SimpleNamespace(DISABLE_JIT=0)
         return module
@@ -64,7 +63,9 @@ def test_the_environment_hides_packages(importable, monkeypatch, hide, hidden):
 
 
 @pytest.mark.parametrize("package", FLAGS)
-@pytest.mark.parametrize("error", [ImportError("no"), OSError("torch"), RuntimeError("CUDA")])
+@pytest.mark.parametrize(
+    "error", [ImportError("no"), OSError("torch"), RuntimeError("CUDA"), SystemError("NumPy")]
+)
 def test_a_package_that_cannot_be_imported_is_not_there(importable, package, error):
     importable[package] = error
     module = imported_again()

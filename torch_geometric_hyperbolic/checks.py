@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
-from torch_geometric_hyperbolic.geometry._precision import lift
+from torch_geometric_hyperbolic.geometry._precision import check_device, lift
 from torch_geometric_hyperbolic.manifolds import Manifold
 
 _validation = os.environ.get("TGH_VALIDATION", "0") == "1"
@@ -96,6 +96,7 @@ def check_points(
         raise TypeError(f"'{name}' must be a tensor (got {type(x).__name__})")
     if not x.is_floating_point():
         raise TypeError(f"'{name}' must be a floating-point tensor (got {x.dtype})")
+    check_device(x.device, name)
     if dim is not None and x.dim() != dim:
         raise ValueError(f"'{name}' must have {dim} dimensions (got shape {tuple(x.shape)})")
     if x.dim() < min_dim:

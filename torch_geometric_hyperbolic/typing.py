@@ -20,8 +20,8 @@ def _available(package: str, oldest: str | None = None) -> bool:
         return False
     try:
         module = importlib.import_module(package)
-    except (ImportError, OSError, RuntimeError):  # OSError, RuntimeError: built for another torch
-        return False
+    except (ImportError, OSError, RuntimeError, SystemError):
+        return False  # the last three if built for another torch, or another NumPy
     return oldest is None or TorchVersion(module.__version__) >= oldest
 
 
@@ -29,7 +29,7 @@ WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
 WITH_NUMBA = _available("numba") and not importlib.import_module("numba").config.DISABLE_JIT
 WITH_TRITON = _available("triton", oldest="3.4")  # the first whose kernels index constant tuples
-WITH_E3NN = _available("e3nn")
+WITH_E3NN = _available("e3nn", oldest="0.5.1")  # the first that current torch loads
 
 __all__ = [
     "Curvature",

@@ -1,4 +1,6 @@
 import argparse
+import io
+import sys
 
 import pytest
 from _cli import (
@@ -93,3 +95,12 @@ def test_only_mistakes_of_the_user_lose_their_traceback(capsys):
 def test_an_error_is_one_line_and_never_empty():
     assert one_line(ValueError("a\n b")) == "a b"
     assert one_line(MemoryError()) == "MemoryError"
+
+
+def test_words_that_the_output_cannot_encode_are_escaped(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    args = argparse.Namespace(command="report", handler=lambda args: print("Poincaré"))
+    assert run_command("links.py", args) == 0
+    out.flush()
+    assert out.buffer.getvalue() == b"Poincar\\xe9\n"

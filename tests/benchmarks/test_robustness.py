@@ -63,7 +63,7 @@ def test_two_runs_become_two_rows(tmp_path, capsys):
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert [row.split(" | ")[0] for row in rows] == ["| poincare", "| euclidean"]
     assert rows[0].count("| -") == 5  # of 64 points there are no 512, 256 or 128
-    lines = (tmp_path / "table.csv").read_text().splitlines()
+    lines = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",") for line in lines] == [
         row.replace("| -", "| –").strip("| ").split(" | ") for row in (head, *rows)
     ]

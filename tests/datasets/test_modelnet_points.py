@@ -263,6 +263,21 @@ def test_download(tmp_path, archive, monkeypatch, exists):
     assert len(ModelNetPoints(root, train=False)) == 8
 
 
+def test_download_where_no_directory_is_replaced(tmp_path, archive, monkeypatch):
+    """As on Windows, where not even an empty one is."""
+    replace = Path.replace
+
+    def only_what_is_not_there(self: Path, target: Path) -> Path:
+        if Path(target).is_dir():
+            raise PermissionError(f"[WinError 5] Access is denied: '{target}'")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", only_what_is_not_there)
+    root = tmp_path / "empty"
+    root.mkdir()
+    assert len(ModelNetPoints(root, num_points=32)) == 12
+
+
 @pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize("failure", ["offline", "cut off", "wrong digest", "no zip", "interrupted"])
 def test_failed_download_leaves_nothing(tmp_path, archive, monkeypatch, exists, failure):

@@ -241,6 +241,11 @@ class TestModule:
         name = type(manifold).__name__
         assert found == (f"{name}(learnable=True)" if learnable else repr(manifold))
 
+    def test_its_name_does_not_depend_on_the_default_device(self, manifold):
+        name = repr(manifold)
+        with torch.device("meta"):
+            assert repr(manifold) == name
+
     def test_it_is_a_manifold_for_geoopt(self, manifold):
         assert isinstance(manifold, geoopt.manifolds.base.Manifold)
         assert isinstance(manifold, torch.nn.Module)

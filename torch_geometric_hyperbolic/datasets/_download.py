@@ -51,4 +51,6 @@ def download_and_unpack(url: str, md5: str, directory: Path) -> None:
         with zipfile.ZipFile(archive) as bundle:
             bundle.extractall(content)
         directory.parent.mkdir(parents=True, exist_ok=True)
+        if directory.is_dir():
+            directory.rmdir()  # Windows puts nothing in the place of a directory, even an empty one
         content.replace(directory)

@@ -103,10 +103,17 @@ def _widen(number: object) -> object:
     return number.double() if isinstance(number, Tensor) else number
 
 
+def check_device(device: torch.device, name: str) -> None:
+    """Raise a :class:`TypeError` if a device has no float64, in which everything is computed."""
+    if device.type == "mps":
+        raise TypeError(f"'{name}' must be on a device that has float64 (got {device})")
+
+
 def lift(value: object, name: str) -> Tensor:
     """Points in float32 or float64, which half precision becomes under autocast; else an error."""
     if not isinstance(value, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(value).__name__})")
+    check_device(value.device, name)
     if value.dtype in HALF and torch.is_autocast_enabled(value.device.type):
         return value.float()
     if value.dtype not in FULL:

@@ -107,7 +107,8 @@ class Hyperbolic(Manifold):
             return f"c={self._c}"
         if self.log_scale.is_meta:
             return "learnable=True"
-        return f"c={torch.as_tensor(self.c).item():.6g}, learnable=True"
+        scale = bounded_exp(self.log_scale.detach().cpu().double()).item()  # a GPU may lack float64
+        return f"c={self._c * scale:.6g}, learnable=True"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
