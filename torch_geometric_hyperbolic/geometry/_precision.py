@@ -61,7 +61,7 @@ def _check_coordinates(points: dict[str, Tensor], at_origin: str | None) -> None
         if 0 in (value.dim(), *value.shape[-1:]):
             raise ValueError(f"'{name}' must have coordinates (got shape {tuple(value.shape)})")
         first = next(iter(points))
-        width = points[first].shape[-1] - (name == at_origin)
+        width = points[first].shape[-1] - int(name == at_origin)
         if value.shape[-1] != width:
             raise ValueError(
                 f"'{name}' must have last dimension {width}, as '{first}' tells "
