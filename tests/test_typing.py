@@ -85,6 +85,19 @@ def test_kernels_for_gpus_need_a_triton_that_compiles_them(monkeypatch, version,
     assert imported_again().WITH_TRITON is usable
 
 
+@pytest.mark.parametrize(
+    ("version", "usable"), [("0.4.4", False), ("0.5.0", True), ("0.5.6", True), (None, False)]
+)
+def test_harmonics_need_an_e3nn_whose_tables_torch_loads(monkeypatch, version, usable):
+    """A folder of that name beside the script is a package without a version."""
+    e3nn = ModuleType("e3nn")
+    if version is not None:
+        e3nn.__version__ = version
+    monkeypatch.setitem(sys.modules, "e3nn", e3nn)
+    monkeypatch.delenv("TGH_HIDE", raising=False)
+    assert imported_again().WITH_E3NN is usable
+
+
 def test_other_errors_of_an_import_are_not_swallowed(importable):
     importable["torch_scatter"] = AttributeError("a bug in it")
     with pytest.raises(AttributeError, match="a bug in it"):

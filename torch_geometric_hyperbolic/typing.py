@@ -22,14 +22,14 @@ def _available(package: str, oldest: str | None = None) -> bool:
         module = importlib.import_module(package)
     except (ImportError, OSError, RuntimeError, SystemError):
         return False  # the last three if built for another torch, or another NumPy
-    return oldest is None or TorchVersion(module.__version__) >= oldest
+    return oldest is None or TorchVersion(getattr(module, "__version__", "0")) >= oldest
 
 
 WITH_TORCH_CLUSTER = _available("torch_cluster")
 WITH_TORCH_SCATTER = _available("torch_scatter")
 WITH_NUMBA = _available("numba") and not importlib.import_module("numba").config.DISABLE_JIT
 WITH_TRITON = _available("triton", oldest="3.4")  # the first whose kernels index constant tuples
-WITH_E3NN = _available("e3nn", oldest="0.5.1")  # the first that current torch loads
+WITH_E3NN = _available("e3nn", oldest="0.5")  # torch loads no tables of older ones
 
 __all__ = [
     "Curvature",

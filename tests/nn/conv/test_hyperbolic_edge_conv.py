@@ -670,6 +670,19 @@ def test_numbers_that_are_none_are_not_passed_over(manifold, aggr, plain):
     assert out[reached].isnan().any(dim=1).all()
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_autocast_takes_flat_windows_in_half_precision(fused, half):
+    conv = HyperbolicEdgeConv(Linear(6, 5), manifold=Euclidean(), frame="local")
+    x, edge_index = torch.randn(9, 3).to(half), edges(9, 9, 30)
+    exact = conv(x.float(), edge_index)
+    set_fused(fused)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = conv(x, edge_index)
+    set_fused(True)
+    torch.testing.assert_close(out.float(), exact, atol=0.05, rtol=0.05)
+
+
 def test_autocast_takes_points_in_half_precision():
     ball = PoincareBall()
     x, edge_index = random_case(ball)

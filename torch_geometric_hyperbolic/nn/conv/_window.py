@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from torch_geometric_hyperbolic.checks import is_readable
+from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import (
     EdgeVectors,
     group_edges,
@@ -51,6 +52,7 @@ def describe_edges(
     """Both descriptions for each edge, ``[E, D]`` and ``[E, D']``; edges in any order."""
     number = torch.arange(v.size(0), device=v.device)
     rowptr, order = group_edges(number, index, v.size(0), size)
-    of_windows, of_edges = describe(EdgeVectors.stored(v[order], rowptr), rowptr, v.dtype)
+    stored = EdgeVectors.stored(v[order], rowptr)
+    of_windows, of_edges = describe(stored, rowptr, working_dtype(v))
     of_edges = pad(of_edges, (0, max(0, of_windows.size(1) - of_edges.size(1))))
     return of_windows[index], of_edges[order.argsort()]
