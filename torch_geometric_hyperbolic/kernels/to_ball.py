@@ -3,6 +3,7 @@ r"""The conformal picture of points in one pass: see :meth:`Manifold.to_ball`.""
 import torch
 from torch import Tensor
 
+from torch_geometric_hyperbolic.geometry.convert import lorentz_to_ball
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses_points
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
@@ -40,6 +41,8 @@ def to_ball(x: Tensor, manifold: Manifold, c: Tensor | None = None) -> tuple[Ten
         tensor([[0.5000]], dtype=torch.float64)
     """
     if not fuses_points(x, manifold):
+        if c is not None and type(manifold) is Lorentz:
+            return lorentz_to_ball(x, c=c)
         return manifold.to_ball(x)
     if fused_engine(x) == "triton":
         return ball_and_log(x, manifold, c)[:2]  # bound by memory, so the logarithm costs nothing
