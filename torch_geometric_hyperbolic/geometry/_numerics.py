@@ -80,6 +80,14 @@ _LOG_SINHC_SERIES = (
     0.0,
 )
 
+#: Shares of points are multiplied by this before they are rounded up, so that a whole number is not
+#: taken for a little more: below 1 by more than a rounding of float32, less than one in a million.
+WHOLE = 1 - 2.0**-23
+
+#: Added to weights of points that must not vanish: one rounding of a weight of 1. Where all others
+#: underflow, points have equal weights instead of none.
+LEAST_WEIGHT = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
+
 #: Coordinates are split at this fraction of the ball's radius, so that the squares of the leading
 #: parts (40 bits) add up exactly in float64 (53 bits).
 _SPLIT = 2.0**-20

@@ -3,17 +3,21 @@ r"""The conformal picture of points in one pass: see :meth:`Manifold.to_ball`.""
 import torch
 from torch import Tensor
 
-from torch_geometric_hyperbolic.geometry.convert import lorentz_to_ball
+from torch_geometric_hyperbolic.geometry import convert, poincare
 from torch_geometric_hyperbolic.kernels._autograd import refuse_second_derivatives, sum_in_order
 from torch_geometric_hyperbolic.kernels._space import constants, curvature, fuses_points
 from torch_geometric_hyperbolic.kernels.dispatch import fused_engine
 from torch_geometric_hyperbolic.kernels.radial import ball_and_log
-from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold
+from torch_geometric_hyperbolic.manifolds import Lorentz, Manifold, PoincareBall
 from torch_geometric_hyperbolic.typing import WITH_NUMBA
 
 if WITH_NUMBA:
     from torch_geometric_hyperbolic.kernels._cpu import radial
     from torch_geometric_hyperbolic.kernels._cpu.threads import parallel
+
+
+#: What :meth:`Manifold.to_ball` computes, by a curvature that is given.
+FORMULAS = {PoincareBall: poincare.with_wide_gap, Lorentz: convert.lorentz_to_ball}
 
 
 def to_ball(x: Tensor, manifold: Manifold, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -41,9 +45,8 @@ def to_ball(x: Tensor, manifold: Manifold, c: Tensor | None = None) -> tuple[Ten
         tensor([[0.5000]], dtype=torch.float64)
     """
     if not fuses_points(x, manifold):
-        if c is not None and type(manifold) is Lorentz:
-            return lorentz_to_ball(x, c=c)
-        return manifold.to_ball(x)
+        formula = FORMULAS.get(type(manifold))
+        return manifold.to_ball(x) if c is None or formula is None else formula(x, c=c)
     if fused_engine(x) == "triton":
         return ball_and_log(x, manifold, c)[:2]  # bound by memory, so the logarithm costs nothing
     rows, c = x.flatten(0, -2), curvature(manifold, x) if c is None else c

@@ -491,9 +491,11 @@ def test_gradients_by_points_in_wide_local_frames_are_as_accurate_as_plain_ones(
 
     def gradient(dtype: torch.dtype, fused: bool) -> Tensor:
         leaf = x.to(dtype).clone().requires_grad_()
-        set_fused(fused)
-        out = copy.deepcopy(conv).to(dtype)(leaf, edge_index)
-        set_fused(True)
+        try:
+            set_fused(fused)
+            out = copy.deepcopy(conv).to(dtype)(leaf, edge_index)
+        finally:
+            set_fused(True)
         return torch.autograd.grad(out.double().sum(), leaf)[0].double()
 
     exact = gradient(torch.float64, False)
@@ -676,10 +678,13 @@ def test_autocast_takes_flat_windows_in_half_precision(fused, half):
     conv = HyperbolicEdgeConv(Linear(6, 5), manifold=Euclidean(), frame="local")
     x, edge_index = torch.randn(9, 3).to(half), edges(9, 9, 30)
     exact = conv(x.float(), edge_index)
-    set_fused(fused)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = conv(x, edge_index)
-    set_fused(True)
+    try:
+        set_fused(fused)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = conv(x, edge_index)
+    finally:
+        set_fused(True)
+    # bfloat16 has 8 bits; 6 products of about 1 are added.
     torch.testing.assert_close(out.float(), exact, atol=0.05, rtol=0.05)
 
 

@@ -65,16 +65,7 @@ class FrechetMeanAggregation(MidpointAggregation):
         dim: int = -2,
         weight: OptTensor = None,
     ) -> Tensor:
-        """One mean per group, ``[G, F]``.
-
-        Args:
-            x (torch.Tensor): Points on ``manifold``, ``[N, F]``.
-            index (torch.Tensor, optional): Group of each row, ``[N]``, in any order.
-            ptr (torch.Tensor, optional): Offsets of the groups, ``[G + 1]``, of sorted rows.
-            dim_size (int, optional): Number of groups; as many as ``index`` tells if not given.
-            dim (int, optional): Dimension of the rows. (default: :obj:`-2`)
-            weight (torch.Tensor, optional): Weight of each row, ``[N]``, not negative.
-        """
+        """One mean per group, ``[G, F]``; arguments as for :class:`MidpointAggregation`."""
         self.assert_two_dimensional_input(x, dim)
         return frechet_means(x, groups_of(x, index, ptr, dim_size, dim), weight, self.manifold)
 

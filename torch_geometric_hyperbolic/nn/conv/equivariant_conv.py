@@ -17,6 +17,7 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     check_weight,
 )
+from torch_geometric_hyperbolic.geometry._numerics import LEAST_WEIGHT
 from torch_geometric_hyperbolic.geometry._precision import working_dtype
 from torch_geometric_hyperbolic.kernels import pair_distances
 from torch_geometric_hyperbolic.manifolds import Manifold
@@ -150,8 +151,8 @@ class EquivariantConv(MessagePassing):
         return torch.cat([message, self._weights(self.lin_neighbour(message), x_j)], dim=-1)
 
     def _weights(self, logits: Tensor, x: Tensor) -> Tensor:
-        """Positive weights, ``[*, P' * P]``: where all underflow, equal ones instead of none."""
-        return softplus(logits) + torch.finfo(working_dtype(x)).eps
+        """Positive weights, ``[*, P' * P]``."""
+        return softplus(logits) + LEAST_WEIGHT[working_dtype(x)]
 
     def aggregate(
         self,

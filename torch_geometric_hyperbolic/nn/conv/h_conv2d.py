@@ -186,6 +186,7 @@ class HConv2d(torch.nn.Module):
         size = self.kernel_size[0] * self.kernel_size[1]
         rows = vectors.flatten(0, -2)  # [B * H' * W' * kh * kw, in_channels]
         rowptr = torch.arange(0, rows.size(0) + 1, size, device=x.device)
+        # In float64 for the sake of gradients, see relative_vectors of edge convolutions.
         z = local_coordinates(rows.double(), rowptr, dtype=rows.dtype)
         z = z.view(vectors.shape).flatten(-3)
         return torch.nn.functional.linear(z, self._matrices().flatten(1), self.bias)

@@ -34,10 +34,10 @@ class HeatKernelConv(MessagePassing):
     there), is the density a time :math:`t` after all heat was at one point: for small times a
     Gaussian of deviation :math:`\sqrt{2t}` per coordinate, and exactly that on
     :class:`~torch_geometric_hyperbolic.manifolds.Euclidean`. Fine detail fades first: on the whole
-    space smoothing multiplies a wave of frequency :math:`\lambda` by :math:`e^{-t (\lambda^2 + c
-    \rho^2)}`, :math:`\rho = (n - 1)/2`. Here the sum over a window is normalised, so constants stay
-    what they are. :math:`t \to 0` leaves every value alone; :math:`t \to \infty` weighs by the
-    spherical function :math:`\varphi_0(d)`, which is the mean on
+    space smoothing multiplies a wave of frequency :math:`\lambda` by
+    :math:`e^{-t (\lambda^2 + c \rho^2)}`, :math:`\rho = (n - 1)/2`. Here the sum over a window is
+    normalised, so constants stay what they are. :math:`t \to 0` leaves every value alone;
+    :math:`t \to \infty` weighs by the spherical function :math:`\varphi_0(d)`, which is the mean on
     :class:`~torch_geometric_hyperbolic.manifolds.Euclidean`.
 
     Values depend on distances only: no isometry applied to all points changes them. A node is

@@ -12,12 +12,9 @@ from torch_geometric_hyperbolic.checks import (
     check_points,
     num_clouds,
 )
+from torch_geometric_hyperbolic.geometry._numerics import WHOLE
 from torch_geometric_hyperbolic.kernels import farthest_points, to_ball
 from torch_geometric_hyperbolic.manifolds import Manifold
-
-#: Shares of points are multiplied by this before they are rounded up, so that a whole number is not
-#: taken for a little more: below 1 by more than a rounding of float32, less than one in a million.
-WHOLE = 1 - 2.0**-23
 
 
 @torch.no_grad()
